@@ -1,0 +1,28 @@
+"""recbole_ext: models that learn how to learn, as a plugin for RecBole.
+
+Importing this package registers its models with RecBole; after that RecBole's own functions, such as
+``recbole.quick_start.run_recbole(model="LambdaOptMF", dataset="ml-100k")``, know them.
+"""
+
+from recbole_ext.data.checked_dataset import CheckedDataset
+from recbole_ext.model.lambdaoptmf import LambdaOptMF
+from recbole_ext.quick_start import load_data_and_model, objective_function, run, run_recbole
+from recbole_ext.registry import install, known_models, register_model
+from recbole_ext.trainer.bilevel import BilevelTrainer
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "BilevelTrainer",
+    "CheckedDataset",
+    "LambdaOptMF",
+    "known_models",
+    "load_data_and_model",
+    "objective_function",
+    "register_model",
+    "run",
+    "run_recbole",
+]
+
+install()
+register_model(LambdaOptMF, trainer=BilevelTrainer, dataset=CheckedDataset)

@@ -1,0 +1,228 @@
+"""Checkpoints: written atomically, read safely, and complete enough to resume to the same result.
+
+A checkpoint is RecBole's own dictionary (so RecBole reads it) and, beside it, every optimiser, the
+random state and the early-stopping state. It is written with pickle protocol 2 and holds only classes
+named below, because ``torch.load`` reads nothing else unless it is told to trust the file.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import pickle
+import tempfile
+from collections.abc import Callable, Iterable
+from logging import getLogger
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from recbole.config import Config
+from recbole.trainer import Trainer
+from recbole.utils import EvaluatorType, FeatureSource, FeatureType, InputType, ModelType, set_color
+from torch.optim import Optimizer
+
+from recbole_ext.random_state import capture_random_state, restore_random_state
+from recbole_ext.recording import note_checkpoint
+
+_REQUIRED = ("config", "epoch", "state_dict")
+
+
+def trust(*classes: Any) -> None:
+    """Let ``torch.load`` rebuild these classes in safe loading."""
+    if hasattr(torch.serialization, "add_safe_globals"):  # torch < 2.4 has no safe loading to extend
+        torch.serialization.add_safe_globals(list(classes))
+
+
+trust(Config, EvaluatorType, FeatureSource, FeatureType, InputType, ModelType, yaml.FullLoader)
+
+
+def save_checkpoint(trainer: Trainer, epoch: int, verbose: bool = True, **kwargs: Any) -> None:
+    """Write a trainer's checkpoint; takes the place of RecBole's ``Trainer._save_checkpoint``.
+
+    Args:
+        trainer: any RecBole trainer.
+        epoch: the epoch just finished.
+        verbose: whether to log the path.
+        **kwargs: ``saved_model_file``, another path than the trainer's.
+    """
+    if not trainer.config["single_spec"] and trainer.config["local_rank"] != 0:
+        return
+    path = kwargs.pop("saved_model_file", trainer.saved_model_file)
+    # RecBole saves epoch −1 where a resumed run has no epoch left; that would lose the count.
+    epoch = max(epoch, trainer.start_epoch - 1)
+    write_atomically(_state(trainer, epoch), path)
+    note_checkpoint(str(path))
+    if verbose:
+        trainer.logger.info(set_color("Saving current", "blue") + f": {path}")
+
+
+def resume_checkpoint(trainer: Trainer, resume_file: str | Path) -> None:
+    """Take a trainer back to a checkpoint; in place of RecBole's ``Trainer.resume_checkpoint``.
+
+    The random state comes back when ``fit`` begins. Nothing is changed if the file does not fit.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is damaged, or of another model or size than the trainer's.
+    """
+    checkpoint = load_checkpoint(resume_file, trainer.device)
+    optimizers = _optimizers(trainer)
+    _check_fits(checkpoint, trainer, optimizers, resume_file)
+    trainer.saved_model_file = str(resume_file)
+    trainer.start_epoch = checkpoint["epoch"] + 1
+    trainer.cur_step = checkpoint["cur_step"]
+    trainer.best_valid_score = checkpoint["best_valid_score"]
+    trainer.best_valid_result = checkpoint.get("best_valid_result")
+    trainer.model.load_state_dict(checkpoint["state_dict"])
+    trainer.model.load_other_parameter(checkpoint.get("other_parameter"))
+    for name, optimizer in optimizers.items():
+        optimizer.load_state_dict(_optimizer_states(checkpoint)[name])
+    trainer.resumed_random_state = checkpoint.get("random_state")
+    if trainer.resumed_random_state is None:
+        getLogger().warning(f"{resume_file} holds no random state: the run will not be the same")
+    note_checkpoint(str(resume_file))
+    trainer.logger.info(f"Checkpoint loaded. Resume training from epoch {trainer.start_epoch}")
+
+
+def resumable(fit: Callable) -> Callable:
+    """Wrap ``Trainer.fit``: resume from ``config["resume_file"]``, and restore the random state."""
+
+    def fit_from_checkpoint(trainer: Trainer, train_data: Any, *args: Any, **kwargs: Any) -> Any:
+        trainer.train_generator = getattr(train_data, "generator", None)
+        if trainer.config["resume_file"] and trainer.start_epoch == 0:
+            trainer.resume_checkpoint(trainer.config["resume_file"])
+        state = trainer.__dict__.pop("resumed_random_state", None)
+        if state is not None:
+            restore_random_state(state, trainer.train_generator)
+        return fit(trainer, train_data, *args, **kwargs)
+
+    return fit_from_checkpoint
+
+
+def load_checkpoint(path: str | Path, device: torch.device | str | None = None) -> dict[str, Any]:
+    """Read a checkpoint with safe loading.
+
+    Args:
+        path: the file.
+        device: where its tensors go; by default where they were.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is truncated, no checkpoint, or not safe to load.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"checkpoint {path} does not exist")
+    try:
+        checkpoint = torch.load(path, map_location=device)
+    except (RuntimeError, EOFError, pickle.UnpicklingError, KeyError, ValueError) as error:
+        raise ValueError(
+            f"checkpoint {path} cannot be read: it is truncated, or no checkpoint of this package. "
+            "Use another checkpoint or train again; for an old RecBole file that you trust, see "
+            f"recbole_ext.checkpoint.convert_trusted_checkpoint ({_first_line(error)})"
+        ) from error
+    missing = [key for key in _REQUIRED if not isinstance(checkpoint, dict) or key not in checkpoint]
+    if missing:
+        raise ValueError(f"{path} is no RecBole checkpoint: it has no {', '.join(missing)}")
+    return checkpoint
+
+
+def convert_trusted_checkpoint(source: str | Path, target: str | Path) -> None:
+    """Rewrite an old RecBole checkpoint so that it loads safely.
+
+    Reading the old file can run any code that is hidden in it: only for files that you trust.
+    """
+    state = torch.load(source, map_location="cpu", weights_only=False)
+    state["config"] = portable_config(state["config"])
+    write_atomically(plain(state), target)
+
+
+def write_atomically(state: dict[str, Any], path: str | Path) -> None:
+    """Write to a file beside ``path`` and rename it, so that ``path`` is always whole."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            torch.save(state, file, pickle_protocol=2)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)  # mkstemp makes it private
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def portable_config(config: Config) -> Config:
+    """A copy without the model's class (RecBole finds it by name) and with plain numbers."""
+    portable = copy.copy(config)
+    portable.__dict__ = {key: plain(value) for key, value in vars(config).items()}
+    portable.__dict__.pop("model_class", None)
+    return portable
+
+
+def plain(value: Any) -> Any:
+    """Turn numpy scalars, at any depth of dictionaries, lists and tuples, into Python's."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, dict):
+        return type(value)((key, plain(item)) for key, item in value.items())
+    if type(value) in (list, tuple, set):
+        return type(value)(plain(item) for item in value)
+    return value
+
+
+def _state(trainer: Trainer, epoch: int) -> dict[str, Any]:
+    optimizers = {name: opt.state_dict() for name, opt in _optimizers(trainer).items()}
+    progress = {
+        "epoch": epoch,
+        "cur_step": trainer.cur_step,
+        "best_valid_score": trainer.best_valid_score,
+        "best_valid_result": trainer.best_valid_result,
+    }
+    return {
+        **plain(progress),
+        "config": portable_config(trainer.config),
+        "state_dict": trainer.model.state_dict(),
+        "other_parameter": trainer.model.other_parameter(),
+        "optimizer": optimizers.pop("optimizer", None),
+        "other_optimizers": optimizers,
+        "random_state": capture_random_state(getattr(trainer, "train_generator", None)),
+    }
+
+
+def _optimizers(trainer: Trainer) -> dict[str, Optimizer]:
+    """Every optimiser that a trainer keeps as an attribute, by the attribute's name."""
+    return {name: value for name, value in vars(trainer).items() if isinstance(value, Optimizer)}
+
+
+def _optimizer_states(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    return {"optimizer": checkpoint.get("optimizer"), **checkpoint.get("other_optimizers", {})}
+
+
+def _check_fits(
+    checkpoint: dict[str, Any], trainer: Trainer, optimizers: Iterable[str], path: str | Path
+) -> None:
+    theirs, ours = checkpoint["config"]["model"], trainer.config["model"]
+    if theirs.lower() != ours.lower():
+        raise ValueError(f"checkpoint {path} holds a {theirs}, this run trains a {ours}")
+    shapes = {key: tuple(value.shape) for key, value in checkpoint["state_dict"].items()}
+    wanted = {key: tuple(value.shape) for key, value in trainer.model.state_dict().items()}
+    wrong = sorted(key for key in {*shapes, *wanted} if shapes.get(key) != wanted.get(key))
+    if wrong:
+        differences = "; ".join(f"{k}: {shapes.get(k)} instead of {wanted.get(k)}" for k in wrong)
+        raise ValueError(
+            f"checkpoint {path} is of another size than this run's {ours} ({differences}): use the "
+            "dataset and hyper-parameters that it was trained with"
+        )
+    missing = sorted(set(optimizers) - {k for k, v in _optimizer_states(checkpoint).items() if v})
+    if missing:
+        raise ValueError(f"checkpoint {path} has no state for {', '.join(missing)}")
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0][:200]
+

@@ -1,0 +1,1 @@
+"""Datasets and samplers on top of RecBole's."""

@@ -1,0 +1,48 @@
+"""RecBole's dataset, which refuses data that cannot be trained on and says why."""
+
+from __future__ import annotations
+
+from recbole.data.dataset import Dataset
+
+
+class CheckedDataset(Dataset):
+    """A ``Dataset`` with an early, readable error for missing columns and empty parts."""
+
+    def _load_inter_feat(self, token: str, dataset_path: str) -> None:
+        super()._load_inter_feat(token, dataset_path)
+        found = [] if self.inter_feat is None else list(self.inter_feat.columns)
+        missing = [field for field in (self.uid_field, self.iid_field) if field not in found]
+        if missing:
+            raise ValueError(
+                f"{dataset_path}/{token}.inter: no column {' and '.join(missing)} among the loaded "
+                f"ones ({', '.join(found) or 'none'}); check the file's first line, load_col, "
+                "USER_ID_FIELD and ITEM_ID_FIELD"
+            )
+        if len(self.inter_feat) == 0:
+            raise ValueError(f"{dataset_path}/{token}.inter: no interaction in the file")
+
+    def _data_filtering(self) -> None:
+        super()._data_filtering()
+        users = self.inter_feat[self.uid_field].nunique()
+        items = self.inter_feat[self.iid_field].nunique()
+        if users < 2 or items < 2:
+            raise ValueError(
+                f"dataset {self.dataset_name}: {len(self.inter_feat)} interactions of {users} users "
+                f"with {items} items are left after filtering; at least 2 users and 2 items are "
+                "needed. Check val_interval, user_inter_num_interval and item_inter_num_interval"
+            )
+
+    def build(self) -> list[Dataset]:
+        """Split into training, validation and test parts, none of them empty.
+
+        Raises:
+            ValueError: naming the part without positives.
+        """
+        parts = super().build()
+        for name, part in zip(("training", "validation", "test"), parts, strict=True):
+            if len(part) == 0:
+                raise ValueError(
+                    f"dataset {self.dataset_name}: the {name} set has no positives; change "
+                    f"eval_args.split, got {self.config['eval_args']['split']}"
+                )
+        return parts

@@ -1,0 +1,39 @@
+"""RecBole's download of a missing dataset, with a clear end where it fails."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from recbole.data.dataset import Dataset
+
+
+def download(original: Callable[[Dataset], None]) -> Callable[[Dataset], None]:
+    """Wrap ``Dataset._download``: say what was tried and what to do instead.
+
+    RecBole 1.2.1 ends a download in one process with an error of its own (a barrier without a process
+    group) after the files are in place; that one is passed over. A folder that a failed download left
+    behind is removed, because the next run would take it for the data.
+    """
+
+    def download_or_explain(dataset: Dataset) -> None:
+        folder = Path(dataset.dataset_path)
+        try:
+            original(dataset)
+        except Exception as error:
+            if any(folder.glob("*.inter")) and not torch.distributed.is_initialized():
+                return
+            shutil.rmtree(folder, ignore_errors=True)
+            raise FileNotFoundError(_explain(dataset.dataset_name, folder, error)) from error
+
+    return download_or_explain
+
+
+def _explain(name: str, folder: Path, error: Exception) -> str:
+    return (
+        f"dataset {name!r}: there is no folder {folder}, and RecBole's download did not work "
+        f"({error}). Put {name}.inter (and, if there are any, {name}.user and {name}.item) into "
+        f"{folder}, or set data_path to the folder that holds {name}/"
+    )

@@ -1,0 +1,135 @@
+"""One optimiser step on some rows of a table, with its derivative, leaving the optimiser as it is.
+
+SGD and Adam act on each element by itself, so the derivative of the new value ``Θ̄ = f(Θ, g)`` with
+respect to the gradient ``g`` is elementwise too, and a few rows can be stepped without the table.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.optim import SGD, Adam, Optimizer, SparseAdam
+
+OPTIMIZERS = ("adam", "sgd", "sparse_adam")
+
+
+class Step(NamedTuple):
+    """What an optimiser would do to some rows.
+
+    Attributes:
+        updated: the rows after the step, shape: [rows, embedding_size]
+        slope: ``∂f/∂g``, how the new value answers to the gradient, shape: [rows, embedding_size]
+    """
+
+    updated: Tensor
+    slope: Tensor
+
+
+class AdamState(NamedTuple):
+    """Adam's moments after a step, shape: [rows, embedding_size], and the number of that step."""
+
+    first: Tensor
+    second: Tensor
+    step: int
+
+    def advance(self, gradient: Tensor, betas: tuple[float, float]) -> AdamState:
+        """The moments after one more gradient; differentiable."""
+        beta1, beta2 = betas
+        first = beta1 * self.first + (1 - beta1) * gradient
+        second = beta2 * self.second + (1 - beta2) * gradient * gradient
+        return AdamState(first, second, self.step + 1)
+
+    def corrected(self, betas: tuple[float, float]) -> tuple[Tensor, Tensor]:
+        """``m̂`` and ``√v̂``, bias-corrected as ``torch.optim.Adam`` does; differentiable."""
+        first = self.first / (1 - betas[0] ** self.step)
+        second = self.second / (1 - betas[1] ** self.step)
+        return first, safe_sqrt(second)
+
+
+def safe_sqrt(value: Tensor) -> Tensor:
+    """Square root whose derivative at 0 is 0 instead of infinite (an Adam row never touched)."""
+    positive = value > 0
+    return torch.where(positive, value, 1.0).sqrt() * positive
+
+
+def sgd_step(rows: Tensor, gradient: Tensor, learning_rate: float) -> Step:
+    """Plain SGD: ``f(Θ, g) = Θ − lr·g``."""
+    return Step(rows - learning_rate * gradient, torch.full_like(rows, -learning_rate))
+
+
+def adam_step(
+    rows: Tensor,
+    gradient: Tensor,
+    state: AdamState,
+    learning_rate: float,
+    betas: tuple[float, float],
+    eps: float,
+) -> Step:
+    """Adam: ``f(Θ, g) = Θ − lr·m̂ / (√v̂ + eps)``, and its derivative through ``m`` and ``v``.
+
+    At ``v = 0`` the derivative of the square root is taken as 0; ``m`` is 0 there as well, so its
+    factor does not matter and the rest, ``−lr·(1−β₁)/(1−β₁ᵗ)/eps``, is exact.
+
+    Args:
+        rows: current values, shape: [rows, embedding_size]
+        gradient: their gradient, shape: [rows, embedding_size]
+        state: Adam's moments before this step.
+        learning_rate: ``lr``.
+        betas: ``β₁, β₂``.
+        eps: added to ``√v̂``.
+    """
+    after = state.advance(gradient, betas)
+    first, root = after.corrected(betas)
+    denominator = root + eps
+    first_slope = (1 - betas[0]) / (1 - betas[0] ** after.step)
+    second_slope = (1 - betas[1]) / (1 - betas[1] ** after.step) * gradient
+    root_slope = torch.where(root > 0, second_slope / torch.where(root > 0, root, 1.0), 0.0)
+    slope = (first_slope - first * root_slope / denominator) / denominator
+    return Step(rows - learning_rate * first / denominator, -learning_rate * slope)
+
+
+def lookahead_rows(
+    optimizer: Optimizer, table: Tensor, ids: Tensor, gradient: Tensor, touched: Tensor
+) -> Step:
+    """The step that ``optimizer`` would take on the rows ``ids`` of ``table``.
+
+    Args:
+        optimizer: SGD without momentum, Adam or SparseAdam, in any state; it is only read.
+        table: one of the optimiser's parameters, shape: [n_rows, embedding_size]
+        ids: distinct rows of the table, shape: [rows]
+        gradient: loss gradient of these rows, without weight decay, shape: [rows, embedding_size]
+        touched: rows that the gradient holds, for SparseAdam, which skips the rest, shape: [rows]
+
+    Returns:
+        New values and derivative of these rows.
+
+    Raises:
+        TypeError: for another kind of optimiser.
+    """
+    group = next(g for g in optimizer.param_groups if any(p is table for p in g["params"]))
+    rows = table.detach()[ids]
+    gradient = gradient + group.get("weight_decay", 0) * rows
+    kind = type(optimizer)  # not isinstance: AdamW is an Adam to Python, but steps differently
+    if kind is SGD:
+        return sgd_step(rows, gradient, group["lr"])
+    if kind not in (Adam, SparseAdam):
+        raise TypeError(f"no look-ahead for {kind.__name__}: use one of {OPTIMIZERS}")
+    state = _adam_rows(optimizer, table, ids)
+    if kind is Adam:
+        return adam_step(rows, gradient, state, group["lr"], group["betas"], group["eps"])
+    # SparseAdam adds eps to √v, before the bias correction, unlike Adam.
+    eps = group["eps"] / math.sqrt(1 - group["betas"][1] ** (state.step + 1))
+    step = adam_step(rows, gradient, state, group["lr"], group["betas"], eps)
+    keep = touched.unsqueeze(-1)
+    return Step(torch.where(keep, step.updated, rows), torch.where(keep, step.slope, 0.0))
+
+
+def _adam_rows(optimizer: Optimizer, table: Tensor, ids: Tensor) -> AdamState:
+    state = optimizer.state.get(table)
+    if not state:
+        zeros = torch.zeros(len(ids), table.shape[1], dtype=table.dtype, device=table.device)
+        return AdamState(zeros, zeros, 0)
+    return AdamState(state["exp_avg"][ids], state["exp_avg_sq"][ids], int(state["step"]))

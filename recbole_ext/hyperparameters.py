@@ -1,0 +1,65 @@
+"""Reading hyper-parameters: each value is checked once, where it is read.
+
+Every function takes RecBole's ``Config`` (or the dictionary behind it), the key, and what is allowed;
+it returns the value as a plain Python number or string, or raises a ``ValueError`` naming key and value.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable, Sequence
+from numbers import Integral, Real
+from typing import Any, Protocol
+
+
+class Settings(Protocol):
+    """Anything that gives a hyper-parameter by its name: RecBole's ``Config`` or a ``dict``."""
+
+    def __getitem__(self, key: str, /) -> Any: ...
+
+
+def choice(config: Settings, key: str, allowed: Sequence[str]) -> str:
+    """Read a word out of a closed list.
+
+    Raises:
+        ValueError: if the value is not one of ``allowed``; the message lists them.
+    """
+    value = config[key]
+    if value not in allowed:
+        raise ValueError(f"{key} must be one of {', '.join(allowed)}; got {value!r}")
+    return str(value)
+
+
+def integer(config: Settings, key: str, minimum: int) -> int:
+    """Read a whole number ``>= minimum``.
+
+    Raises:
+        ValueError: if the value is no whole number or too small.
+    """
+    value = config[key]
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < minimum:
+        raise ValueError(f"{key} must be a whole number of at least {minimum}, got {value!r}")
+    return int(value)
+
+
+def real(config: Settings, key: str, minimum: float = -math.inf, above: float = -math.inf) -> float:
+    """Read a finite number ``>= minimum`` and ``> above``.
+
+    Raises:
+        ValueError: if the value is no finite number or out of range.
+    """
+    value = config[key]
+    valid = not isinstance(value, bool) and isinstance(value, Real) and math.isfinite(value)
+    if not valid or value < minimum or value <= above:
+        bounds = [f"of at least {minimum:g}"] * (minimum > -math.inf)
+        bounds += [f"above {above:g}"] * (above > -math.inf)
+        raise ValueError(" ".join([f"{key} must be a number", *bounds]) + f", got {value!r}")
+    return float(value)
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Say which known names are close to a mistyped one: `` Did you mean …?``, or nothing."""
+    by_lower = {name.lower(): name for name in known}
+    close = difflib.get_close_matches(word.lower(), by_lower, n=3, cutoff=0.6)
+    return f" Did you mean {' or '.join(by_lower[name] for name in close)}?" if close else ""

@@ -1,0 +1,124 @@
+"""One table of λ for users and one for items; the granularity says along which axes they vary.
+
+Reference:
+    Chen et al. "λOpt: Learn to Regularize Recommender Models in Finer Levels." KDD 2019, Section 3.4.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class Axes(NamedTuple):
+    """Where the λ of one side (users or items) may differ: from row to row, by dimension."""
+
+    by_row: bool = False
+    by_dimension: bool = False
+
+
+class Granularity(NamedTuple):
+    """What λ varies with. ``None`` leaves a side unregularised; ``shared`` is one table for both."""
+
+    user: Axes | None
+    item: Axes | None
+    shared: bool = False
+
+
+_ROW, _DIMENSION, _BOTH = Axes(by_row=True), Axes(by_dimension=True), Axes(True, True)
+
+GRANULARITIES: dict[str, Granularity] = {
+    "global": Granularity(Axes(), Axes(), shared=True),
+    "dimension": Granularity(_DIMENSION, _DIMENSION, shared=True),
+    "double-dimension": Granularity(_DIMENSION, _DIMENSION),
+    "user": Granularity(_ROW, None),
+    "item": Granularity(None, _ROW),
+    "user+item": Granularity(_ROW, _ROW),
+    "dimension+user": Granularity(_BOTH, _DIMENSION),
+    "dimension+item": Granularity(_DIMENSION, _BOTH),
+    "dimension+user+item": Granularity(_BOTH, _BOTH),
+}
+
+
+class LambdaNetwork(nn.Module):
+    """Non-negative regularisation strengths λ, looked up by user and by item.
+
+    Args:
+        granularity: one of :data:`GRANULARITIES`.
+        n_users: number of user rows.
+        n_items: number of item rows.
+        embedding_size: number of dimensions.
+        initial: every λ before learning, ``>= 0``.
+        sparse: whether gradients hold the looked-up rows only, as ``SparseAdam`` needs them.
+
+    Raises:
+        ValueError: for an unknown granularity or a negative initial value.
+    """
+
+    def __init__(
+        self,
+        granularity: str,
+        n_users: int,
+        n_items: int,
+        embedding_size: int,
+        initial: float = 0.0,
+        sparse: bool = False,
+    ) -> None:
+        super().__init__()
+        if granularity not in GRANULARITIES:
+            known = ", ".join(GRANULARITIES)
+            raise ValueError(f"granularity must be one of {known}; got {granularity!r}")
+        if not initial >= 0:
+            raise ValueError(f"initial must not be negative, got {initial!r}")
+        axes = GRANULARITIES[granularity]
+        self.sparse = sparse
+        self.tables = nn.ParameterDict()
+        self._table_of = {"user": "user", "item": "shared" if axes.shared else "item"}
+        if axes.shared:
+            self._table_of["user"] = "shared"
+        sides = {"user": (axes.user, n_users), "item": (axes.item, n_items)}
+        for side, (varies, n_rows) in sides.items():
+            name = self._table_of[side]
+            if varies is not None and name not in self.tables:
+                shape = (n_rows if varies.by_row else 1, embedding_size if varies.by_dimension else 1)
+                self.tables[name] = nn.Parameter(torch.full(shape, initial))
+
+    def user(self, ids: Tensor) -> Tensor:
+        """λ of some users.
+
+        Args:
+            ids: internal user ids, shape: [rows]
+
+        Returns:
+            Strengths, shape: [rows, embedding_size] or [rows, 1], the same for every dimension.
+        """
+        return self._lookup("user", ids)
+
+    def item(self, ids: Tensor) -> Tensor:
+        """λ of some items; shapes as in :meth:`user`."""
+        return self._lookup("item", ids)
+
+    def _lookup(self, side: str, ids: Tensor) -> Tensor:
+        table = self.side_table(side)
+        if table is None:
+            return torch.zeros(len(ids), 1, device=ids.device)
+        rows = ids if table.shape[0] > 1 else torch.zeros_like(ids)
+        return F.embedding(rows, table, sparse=self.sparse)
+
+    def side_table(self, side: str) -> Tensor | None:
+        """The whole table behind ``"user"`` or ``"item"``, [1 or n_rows, 1 or embedding_size]."""
+        name = self._table_of[side]
+        return self.tables[name] if name in self.tables else None
+
+    @torch.no_grad()
+    def clamp(self) -> None:
+        """Project every λ that just had a gradient back to ``>= 0``, whatever the tables' size."""
+        for table in self.tables.values():
+            if table.grad is None or not table.grad.is_sparse:
+                table.clamp_(min=0)
+            else:
+                rows = table.grad._indices()[0]
+                table[rows] = table[rows].clamp(min=0)

@@ -1,0 +1,35 @@
+"""Where the yaml files are: ours, and RecBole's (found without importing RecBole, which is slow)."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from functools import cache
+from pathlib import Path
+
+_PACKAGE = Path(__file__).resolve().parent
+# An installed package carries the folder inside; in a checkout it stands beside the package.
+PROPERTIES = next(
+    (folder for folder in (_PACKAGE / "properties", _PACKAGE.parent / "properties") if folder.is_dir()),
+    _PACKAGE / "properties",
+)
+
+
+@cache
+def recbole_folder() -> Path:
+    """The folder of the installed RecBole."""
+    spec = importlib.util.find_spec("recbole")
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError("RecBole is not installed; pip install recbole==1.2.1")
+    return Path(spec.origin).parent
+
+
+@cache
+def model_names() -> frozenset[str]:
+    """Names of RecBole's models: the class in each model file that is named like the file."""
+    return frozenset(
+        name
+        for path in (recbole_folder() / "model").glob("*_recommender/*.py")
+        for name in re.findall(r"^class (\w+)", path.read_text(encoding="utf-8"), re.MULTILINE)
+        if name.lower() == path.stem
+    )

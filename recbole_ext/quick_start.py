@@ -1,0 +1,109 @@
+"""RecBole's quick start with the plugin loaded: same arguments, same results.
+
+These are functions of this package, not names imported from RecBole, so that a fresh process (Ray,
+``spawn``) that unpickles one of them loads the plugin with it. RecBole's own quick start imports Ray,
+which takes seconds; it is imported when a function is called, after its arguments are checked.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from recbole.config import Config
+
+from recbole_ext.checkpoint import load_checkpoint
+from recbole_ext.recording import recording
+
+Settings = dict[str, Any]
+
+
+class PluginSettings(dict):
+    """A ``config_dict`` that loads the plugin in the process that unpickles it."""
+
+
+def run(
+    model: str | None,
+    dataset: str | None,
+    config_file_list: list[str] | None = None,
+    config_dict: Settings | None = None,
+    saved: bool = True,
+    nproc: int = 1,
+    world_size: int = -1,
+    ip: str = "localhost",
+    port: str = "5678",
+    group_offset: int = 0,
+) -> Settings | None:
+    """``recbole.quick_start.run``: one process, or one for each GPU; for the arguments see RecBole."""
+    if nproc == 1 and world_size <= 0:
+        return run_recbole(model, dataset, config_file_list, config_dict, saved)
+    from recbole.quick_start import run
+
+    settings = PluginSettings(config_dict or {})
+    return run(
+        model, dataset, config_file_list, settings, saved, nproc, world_size, ip, port, group_offset
+    )
+
+
+def run_recbole(
+    model: str | None = None,
+    dataset: str | None = None,
+    config_file_list: list[str] | None = None,
+    config_dict: Settings | None = None,
+    saved: bool = True,
+    queue: Any = None,
+) -> Settings:
+    """Train, validate and test a model on a dataset.
+
+    Args:
+        model: a model's name, ours or RecBole's.
+        dataset: a dataset's name.
+        config_file_list: yaml files.
+        config_dict: hyper-parameters; they win over the files.
+        saved: whether to keep the best epoch in a checkpoint.
+        queue: where to put the result as well, for multi-processing.
+
+    Returns:
+        RecBole's result (``best_valid_score``, ``valid_score_bigger``, ``best_valid_result``,
+        ``test_result``) and, besides, ``checkpoint`` (a path or ``None``) and ``seconds`` by phase.
+
+    Raises:
+        ValueError: for an unknown model or hyper-parameter, or a value out of range.
+        FileNotFoundError: for a missing dataset or file.
+    """
+    with recording() as record:
+        Config(model, dataset, config_file_list, dict(config_dict or {}))  # errors before Ray
+        from recbole.quick_start import run_recbole
+
+        result = run_recbole(model, dataset, config_file_list, config_dict, saved, queue)
+    return {**result, "checkpoint": record.checkpoint, "seconds": record.seconds}
+
+
+def objective_function(
+    config_dict: Settings | None = None,
+    config_file_list: list[str] | None = None,
+    saved: bool = True,
+) -> Settings:
+    """``recbole.quick_start.objective_function``, for ``HyperTuning``."""
+    from recbole.quick_start import objective_function
+
+    return objective_function(config_dict, config_file_list, saved)
+
+
+def load_data_and_model(model_file: str | Path) -> tuple:
+    """``recbole.quick_start.load_data_and_model``, with a clear error for a file that is no checkpoint.
+
+    Args:
+        model_file: a checkpoint of any model.
+
+    Returns:
+        config, model, dataset, train_data, valid_data, test_data.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is truncated, no checkpoint, or not safe to load.
+    """
+    load_checkpoint(model_file, "cpu")
+    from recbole.quick_start import load_data_and_model
+
+    return load_data_and_model(str(model_file))

@@ -1,0 +1,72 @@
+"""What a run did besides its metrics: the seconds of each phase and where its checkpoint is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any
+
+_current: ContextVar[Recording | None] = ContextVar("recording", default=None)
+
+
+@dataclass
+class Recording:
+    """A run under way or done.
+
+    Attributes:
+        seconds: time of each phase; a phase inside another (validation inside training) counts once.
+        checkpoint: path of the file that holds the best epoch, if one was saved.
+    """
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    checkpoint: str | None = None
+    _phase: str = "loading"
+    _since: float = field(default_factory=perf_counter)
+
+    def switch(self, phase: str) -> str:
+        """Count the time up to now for the phase under way, and begin another; returns the former."""
+        now = perf_counter()
+        self.seconds[self._phase] = self.seconds.get(self._phase, 0.0) + now - self._since
+        former, self._phase, self._since = self._phase, phase, now
+        return former
+
+
+@contextmanager
+def recording() -> Iterator[Recording]:
+    """Record the run that happens inside."""
+    record = Recording()
+    token = _current.set(record)
+    try:
+        yield record
+    finally:
+        record.switch("done")
+        _current.reset(token)
+
+
+def note_checkpoint(path: str) -> None:
+    """Tell the recording under way, if any, that a checkpoint was written."""
+    record = _current.get()
+    if record is not None:
+        record.checkpoint = path
+
+
+def phase(name: str) -> Callable[[Callable], Callable]:
+    """Make a decorator that counts a function's time for a phase of the recording under way."""
+
+    def decorate(function: Callable) -> Callable:
+        def timed(*args: Any, **kwargs: Any) -> Any:
+            record = _current.get()
+            if record is None or (name == "test" and record._phase == "validation"):
+                return function(*args, **kwargs)
+            former = record.switch(name)
+            try:
+                return function(*args, **kwargs)
+            finally:
+                record.switch("other" if former == "loading" else former)
+
+        return timed
+
+    return decorate

@@ -1,0 +1,1 @@
+"""Trainers on top of RecBole's, and their settings."""

@@ -1,0 +1,165 @@
+"""BilevelTrainer: RecBole's training loop with a λ step before each model step.
+
+Reference:
+    Chen et al. "λOpt: Learn to Regularize Recommender Models in Finer Levels." KDD 2019, Algorithm 1.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from recbole.config import Config
+from recbole.data.dataloader import FullSortEvalDataLoader, NegSampleEvalDataLoader, TrainDataLoader
+from recbole.data.interaction import Interaction
+from recbole.trainer import Trainer
+from recbole.utils import get_gpu_usage, set_color
+from torch import Tensor
+from torch.optim import Optimizer
+from tqdm import tqdm
+
+from recbole_ext.data.holdout import split_holdout
+from recbole_ext.data.triples import TripleSampler
+from recbole_ext.functional.gradients import clip_gradient_norm
+from recbole_ext.model.lambdaoptmf import LambdaOptMF
+from recbole_ext.trainer.bilevel_settings import BilevelSettings
+from recbole_ext.trainer.hypergradients import HyperGradient
+
+EvalLoader = FullSortEvalDataLoader | NegSampleEvalDataLoader
+
+
+class BilevelTrainer(Trainer):
+    """Trains the model on the training ratings and its λ on ratings the model does not train on.
+
+    Each batch: a λ step (every ``lambda_update_interval`` batches), then RecBole's own model step with
+    λ held fixed. With ``lambda_source: holdout`` λ learns from a share of the training ratings, so
+    that the validation set, which selects the epoch, trains nothing.
+    """
+
+    def __init__(self, config: Config, model: LambdaOptMF) -> None:
+        if not config["single_spec"]:
+            raise ValueError("nproc must be 1: bilevel training runs in one process")
+        self.settings = BilevelSettings.read(config)
+        super().__init__(config, model)
+        self.lambda_network = model.lambda_network
+        if self.settings.learns_lambda:
+            self.lambda_optimizer = self._build_lambda_optimizer()
+        self._progress: tqdm | None = None
+        self._batch = 0
+        self._lambda_losses: list[float] = []
+
+    def _build_optimizer(self, **kwargs: object) -> Optimizer:
+        kwargs.setdefault("params", self.model.embedding_parameters())
+        return super()._build_optimizer(**kwargs)
+
+    def _build_lambda_optimizer(self) -> Optimizer:
+        return self._build_optimizer(
+            params=list(self.lambda_network.parameters()),
+            learner=self.settings.lambda_learner,
+            learning_rate=self.settings.lambda_learning_rate,
+            weight_decay=0.0,
+        )
+
+    def fit(  # the arguments of RecBole's
+        self,
+        train_data: TrainDataLoader,
+        valid_data: EvalLoader | None = None,
+        *args: object,
+        **kwargs: object,
+    ) -> tuple[float, dict | None]:
+        """Train as RecBole's ``Trainer.fit`` does; same arguments, same result."""
+        if self.settings.learns_lambda:
+            train_data = self._set_up_lambda(train_data, valid_data)
+        return super().fit(train_data, valid_data, *args, **kwargs)
+
+    def _set_up_lambda(
+        self, train_data: TrainDataLoader, valid_data: EvalLoader | None
+    ) -> TrainDataLoader:
+        """Fix which ratings λ learns from; returns the loader of those the model learns from."""
+        if self.settings.lambda_source == "holdout":
+            train_data, dataset = split_holdout(train_data, self.settings.lambda_holdout_ratio)
+            sampler = train_data._sampler
+        else:
+            if valid_data is None or valid_data._sampler is None:
+                raise ValueError(
+                    "lambda_source: valid needs a validation set that is ranked (eval_args.mode: "
+                    "full, uniN or popN); use lambda_source: holdout"
+                )
+            dataset, sampler = valid_data._dataset, valid_data._sampler
+        self._lambda_data = TripleSampler(dataset, sampler, self.device)
+        train_sampler = TripleSampler(train_data._dataset, train_data._sampler, self.device)
+        self._hypergradient = HyperGradient(
+            self.settings, self.model, self.lambda_network, self.optimizer, train_sampler
+        )
+        return train_data
+
+    def _train_epoch(
+        self,
+        train_data: TrainDataLoader,
+        epoch_idx: int,
+        loss_func: object = None,
+        show_progress: bool = False,
+    ) -> float:
+        self._batch, self._lambda_losses = 0, []
+        title = set_color(f"Train {epoch_idx:>5}", "pink")
+        with tqdm(train_data, ncols=120, desc=title, disable=not show_progress) as self._progress:
+            loss = super()._train_epoch(self._progress, epoch_idx, loss_func=self._bilevel_loss)
+        self._write_histograms(epoch_idx)
+        return loss
+
+    def _bilevel_loss(self, interaction: Interaction) -> Tensor:
+        """Take the λ step where one is due, and give RecBole's loop the loss of the model step."""
+        learns = self.settings.learns_lambda
+        if learns and self._batch % self.settings.lambda_update_interval == 0:
+            with torch.autocast(device_type=self.device.type, enabled=False):
+                self._lambda_step(interaction)
+        self._batch += 1
+        loss = self.model.calculate_loss(interaction)
+        self._show_progress(loss)
+        return loss
+
+    def _lambda_step(self, interaction: Interaction) -> None:
+        self.lambda_optimizer.zero_grad()
+        train = self.model.triples(interaction)
+        loss = self._hypergradient(train, self._lambda_data.draw(len(train.users)))
+        self._check_nan(loss)
+        clip_gradient_norm(self.lambda_network.parameters(), self.settings.lambda_clip_norm)
+        self.lambda_optimizer.step()
+        self.lambda_network.clamp()
+        self._lambda_losses.append(loss.item())
+
+    def _check_nan(self, loss: Tensor) -> None:
+        if torch.isnan(loss):
+            raise ValueError(
+                f"the loss is NaN in batch {self._batch}: lower learning_rate "
+                f"({self.learning_rate}) or lambda_learning_rate "
+                f"({self.settings.lambda_learning_rate})"
+            )
+
+    def _show_progress(self, loss: Tensor) -> None:
+        if self._progress is None or self._progress.disable or self._batch % 10 != 1:
+            return
+        values = {"loss": f"{loss.item():.4f}", **self._lambda_summary(self._lambda_losses[-1:])}
+        if self.gpu_available:
+            values["GPU RAM"] = get_gpu_usage(self.device)
+        self._progress.set_postfix(values, refresh=False)
+
+    def _lambda_summary(self, losses: list[float]) -> dict[str, str]:
+        means = [table.mean().item() for table in self.lambda_network.tables.values()]
+        summary = {"mean λ": f"{np.mean(means):.2e}"}
+        if losses:
+            summary = {"λ loss": f"{np.mean(losses):.4f}", **summary}
+        return summary
+
+    def _generate_train_loss_output(
+        self, epoch_idx: int, s_time: float, e_time: float, losses: float
+    ) -> str:
+        output = super()._generate_train_loss_output(epoch_idx, s_time, e_time, losses)
+        extra = [
+            set_color(name, "blue") + f": {value}"
+            for name, value in self._lambda_summary(self._lambda_losses).items()
+        ]
+        return ", ".join([output.removesuffix("]"), *extra]) + "]"
+
+    def _write_histograms(self, epoch_idx: int) -> None:
+        for name, table in self.lambda_network.tables.items():
+            self.tensorboard.add_histogram(f"lambda/{name}", table.detach().cpu(), epoch_idx)

@@ -1,0 +1,92 @@
+"""The hyper-parameters of bilevel training, read and checked in one place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from recbole_ext.functional.lookahead import OPTIMIZERS
+from recbole_ext.functional.penalty import LOOKAHEAD_PENALTIES
+from recbole_ext.hyperparameters import Settings, choice, integer, real
+from recbole_ext.lambda_network import GRANULARITIES
+
+REGULARIZERS = ("lambda_opt", "fixed")
+META_GRADIENTS = ("analytic", "higher")
+LAMBDA_SOURCES = ("holdout", "valid")
+
+
+@dataclass(frozen=True)
+class BilevelSettings:
+    """How λ is learnt; ``properties/model/LambdaOptMF.yaml`` explains each field."""
+
+    regularizer: str
+    reg_weight: float
+    lambda_granularity: str
+    lambda_source: str
+    lambda_holdout_ratio: float
+    meta_gradient: str
+    lookahead_steps: int
+    lookahead_penalty: str
+    lambda_update_interval: int
+    lambda_learner: str
+    lambda_learning_rate: float
+    lambda_clip_norm: float
+    learner: str
+
+    @classmethod
+    def read(cls, config: Settings) -> BilevelSettings:
+        """Take the settings from RecBole's ``Config``.
+
+        Raises:
+            ValueError: naming the key and its value, if one is out of range or two do not go together.
+        """
+        settings = cls(
+            regularizer=choice(config, "regularizer", REGULARIZERS),
+            reg_weight=real(config, "reg_weight", minimum=0),
+            lambda_granularity=choice(config, "lambda_granularity", tuple(GRANULARITIES)),
+            lambda_source=choice(config, "lambda_source", LAMBDA_SOURCES),
+            lambda_holdout_ratio=real(config, "lambda_holdout_ratio", above=0),
+            meta_gradient=choice(config, "meta_gradient", META_GRADIENTS),
+            lookahead_steps=integer(config, "lookahead_steps", minimum=1),
+            lookahead_penalty=choice(config, "lookahead_penalty", LOOKAHEAD_PENALTIES),
+            lambda_update_interval=integer(config, "lambda_update_interval", minimum=1),
+            lambda_learner=choice(config, "lambda_learner", OPTIMIZERS),
+            lambda_learning_rate=real(config, "lambda_learning_rate", above=0),
+            lambda_clip_norm=real(config, "lambda_clip_norm", above=0),
+            learner=choice(config, "learner", OPTIMIZERS),
+        )
+        settings._check_together(config)
+        return settings
+
+    @property
+    def learns_lambda(self) -> bool:
+        """Whether λ is learnt rather than given."""
+        return self.regularizer == "lambda_opt"
+
+    @property
+    def sparse_embeddings(self) -> bool:
+        """Whether the embeddings' gradients hold the batch's rows only."""
+        return self.learner == "sparse_adam"
+
+    @property
+    def sparse_lambda(self) -> bool:
+        """Whether λ's gradients hold the batch's rows only."""
+        return self.lambda_learner == "sparse_adam"
+
+    def _check_together(self, config: Settings) -> None:
+        if self.lambda_holdout_ratio >= 1:
+            value = self.lambda_holdout_ratio
+            raise ValueError(f"lambda_holdout_ratio must be a share below 1, got {value}")
+        if not self.learns_lambda:
+            return
+        if self.meta_gradient == "analytic" and self.lookahead_steps > 1:
+            raise ValueError(
+                f"lookahead_steps: {self.lookahead_steps} needs meta_gradient: higher; "
+                "the analytic gradient covers one step"
+            )
+        if self.meta_gradient == "higher" and self.sparse_embeddings:
+            raise ValueError("meta_gradient: higher needs learner: adam or sgd, got 'sparse_adam'")
+        if config["clip_grad_norm"]:
+            raise ValueError(
+                f"clip_grad_norm must be empty with regularizer: lambda_opt, got "
+                f"{config['clip_grad_norm']!r}: the look-ahead step cannot foresee the clipping"
+            )

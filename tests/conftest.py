@@ -1,0 +1,43 @@
+"""Every test runs in its own folder, with a clean command line, on one thread."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parents[1]
+ML_1M = ROOT.parent / "shared" / "data" / "ml-1m"
+
+
+@pytest.fixture(autouse=True)
+def clean_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """RecBole writes into the working folder, reads the command line and leaves log handlers."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["test"])
+    torch.set_num_threads(1)
+    before = logging.root.handlers[:]
+    yield
+    for handler in [h for h in logging.root.handlers if h not in before]:
+        logging.root.removeHandler(handler)
+        handler.close()
+
+
+@pytest.fixture
+def write_dataset(tmp_path: Path) -> Callable[..., str]:
+    """Write interactions as an atomic file; returns the ``data_path`` to give to RecBole."""
+
+    def write(
+        pairs: list[tuple[object, object]], name: str = "world", header: str | None = None
+    ) -> str:
+        folder = tmp_path / "data" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        lines = [header or "user_id:token\titem_id:token", *(f"{u}\t{i}" for u, i in pairs)]
+        (folder / f"{name}.inter").write_text("\n".join(lines) + "\n")
+        return str(tmp_path / "data")
+
+    return write
