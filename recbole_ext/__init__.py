@@ -1,7 +1,7 @@
 """recbole_ext: models that learn how to learn, as a plugin for RecBole.
 
-Importing this package registers its models with RecBole; after that RecBole's own functions, such as
-``recbole.quick_start.run_recbole(model="LambdaOptMF", dataset="ml-100k")``, know them.
+Importing this package registers its models with RecBole; after that RecBole's own functions, such
+as ``recbole.quick_start.run_recbole(model="LambdaOptMF", dataset="ml-100k")``, know them.
 """
 
 from recbole_ext.data.checked_dataset import CheckedDataset

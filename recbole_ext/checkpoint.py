@@ -1,8 +1,8 @@
 """Checkpoints: written atomically, read safely, and complete enough to resume to the same result.
 
 A checkpoint is RecBole's own dictionary (so RecBole reads it) and, beside it, every optimiser, the
-random state and the early-stopping state. It is written with pickle protocol 2 and holds only classes
-named below, because ``torch.load`` reads nothing else unless it is told to trust the file.
+random state and the early-stopping state. It is written with pickle protocol 2 and holds only
+classes named below, because ``torch.load`` reads nothing else unless it is told to trust the file.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ import yaml
 from recbole.config import Config
 from recbole.trainer import Trainer
 from recbole.utils import EvaluatorType, FeatureSource, FeatureType, InputType, ModelType, set_color
+from scipy import sparse
+from torch import nn
 from torch.optim import Optimizer
 
 from recbole_ext.random_state import capture_random_state, restore_random_state
@@ -32,11 +34,15 @@ _REQUIRED = ("config", "epoch", "state_dict")
 
 def trust(*classes: Any) -> None:
     """Let ``torch.load`` rebuild these classes in safe loading."""
-    if hasattr(torch.serialization, "add_safe_globals"):  # torch < 2.4 has no safe loading to extend
+    if hasattr(torch.serialization, "add_safe_globals"):  # from torch 2.4 on
         torch.serialization.add_safe_globals(list(classes))
 
 
 trust(Config, EvaluatorType, FeatureSource, FeatureType, InputType, ModelType, yaml.FullLoader)
+# What RecBole's models without gradients keep: EASE and ItemKNN, for example.
+trust(np.ndarray, np.matrix, np.dtype, np.zeros(0).__reduce__()[0], np.float64(0).__reduce__()[0])
+trust(*{type(np.dtype(code)) for code in "?bBhHiIlLqQefdO"})
+trust(sparse.coo_matrix, sparse.csc_matrix, sparse.csr_matrix, sparse.lil_matrix)
 
 
 def save_checkpoint(trainer: Trainer, epoch: int, verbose: bool = True, **kwargs: Any) -> None:
@@ -102,6 +108,19 @@ def resumable(fit: Callable) -> Callable:
     return fit_from_checkpoint
 
 
+def remembering_result(valid_epoch: Callable) -> Callable:
+    """Wrap ``Trainer._valid_epoch``: keep its result for the checkpoint.
+
+    RecBole saves the best epoch before it notes the best result.
+    """
+
+    def valid_epoch_with_memory(trainer: Trainer, *args: Any, **kwargs: Any) -> Any:
+        score, trainer.latest_valid_result = valid_epoch(trainer, *args, **kwargs)
+        return score, trainer.latest_valid_result
+
+    return valid_epoch_with_memory
+
+
 def load_checkpoint(path: str | Path, device: torch.device | str | None = None) -> dict[str, Any]:
     """Read a checkpoint with safe loading.
 
@@ -117,13 +136,15 @@ def load_checkpoint(path: str | Path, device: torch.device | str | None = None) 
         raise FileNotFoundError(f"checkpoint {path} does not exist")
     try:
         checkpoint = torch.load(path, map_location=device)
-    except (RuntimeError, EOFError, pickle.UnpicklingError, KeyError, ValueError) as error:
+    except (RuntimeError, OSError, EOFError, pickle.UnpicklingError, KeyError, ValueError) as error:
         raise ValueError(
             f"checkpoint {path} cannot be read: it is truncated, or no checkpoint of this package. "
             "Use another checkpoint or train again; for an old RecBole file that you trust, see "
             f"recbole_ext.checkpoint.convert_trusted_checkpoint ({_first_line(error)})"
         ) from error
-    missing = [key for key in _REQUIRED if not isinstance(checkpoint, dict) or key not in checkpoint]
+    missing = [
+        key for key in _REQUIRED if not isinstance(checkpoint, dict) or key not in checkpoint
+    ]
     if missing:
         raise ValueError(f"{path} is no RecBole checkpoint: it has no {', '.join(missing)}")
     return checkpoint
@@ -181,17 +202,23 @@ def _state(trainer: Trainer, epoch: int) -> dict[str, Any]:
         "epoch": epoch,
         "cur_step": trainer.cur_step,
         "best_valid_score": trainer.best_valid_score,
-        "best_valid_result": trainer.best_valid_result,
+        "best_valid_result": getattr(trainer, "latest_valid_result", trainer.best_valid_result),
     }
     return {
         **plain(progress),
         "config": portable_config(trainer.config),
         "state_dict": trainer.model.state_dict(),
-        "other_parameter": trainer.model.other_parameter(),
+        "other_parameter": _other_parameters(trainer.model),
         "optimizer": optimizers.pop("optimizer", None),
         "other_optimizers": optimizers,
         "random_state": capture_random_state(getattr(trainer, "train_generator", None)),
     }
+
+
+def _other_parameters(model: Any) -> dict[str, Any]:
+    """RecBole's list, without layers (SASRecF, DIN): those are in the state_dict already."""
+    listed = model.other_parameter()
+    return {key: value for key, value in listed.items() if not isinstance(value, nn.Module)}
 
 
 def _optimizers(trainer: Trainer) -> dict[str, Optimizer]:
@@ -225,4 +252,3 @@ def _check_fits(
 
 def _first_line(error: Exception) -> str:
     return str(error).strip().split("\n")[0][:200]
-

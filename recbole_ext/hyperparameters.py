@@ -1,7 +1,8 @@
 """Reading hyper-parameters: each value is checked once, where it is read.
 
-Every function takes RecBole's ``Config`` (or the dictionary behind it), the key, and what is allowed;
-it returns the value as a plain Python number or string, or raises a ``ValueError`` naming key and value.
+Every function takes RecBole's ``Config`` (or the dictionary behind it), the key, and what is
+allowed; it returns the value as a plain Python number or string, or raises a ``ValueError`` naming
+key and value.
 """
 
 from __future__ import annotations

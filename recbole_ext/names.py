@@ -1,4 +1,4 @@
-"""Catching a hyper-parameter's name that the model does not know, which RecBole lets pass in silence."""
+"""Catching a hyper-parameter that the model does not know, which RecBole passes over in silence."""
 
 from __future__ import annotations
 
@@ -9,20 +9,22 @@ from recbole.config import Config
 from recbole_ext.hyperparameters import nearest
 
 # Keys that RecBole or this package reads and that stand in no yaml of RecBole's.
-KEYS_WITHOUT_YAML = frozenset(
-    ["model", "dataset", "config_files", "config_file_list", "resume_file", "encoding", "device"]
-    + ["nproc", "ip", "port", "world_size", "offset", "local_rank", "single_spec"]
-    + ["neg_sampling", "training_neg_sample_num", "additional_feat_suffix", "benchmark_filename"]
-    + ["xgb_early_stopping_rounds", "token_num_threshold", "tail_ratio", "has_residual", "use_filter"]
-    + ["cin", "contrast", "eta", "norm", "sim", "feature_num"]
-)
+# fmt: off
+KEYS_WITHOUT_YAML = frozenset([
+    "model", "dataset", "config_files", "config_file_list", "resume_file", "encoding", "device",
+    "nproc", "ip", "port", "world_size", "offset", "local_rank", "single_spec", "neg_sampling",
+    "training_neg_sample_num", "additional_feat_suffix", "benchmark_filename", "use_filter",
+    "xgb_early_stopping_rounds", "token_num_threshold", "tail_ratio", "has_residual", "cin",
+    "contrast", "eta", "norm", "sim", "feature_num",
+])
+# fmt: on
 
 
 def check_names(config: Config, model: str, strict: bool) -> None:
     """Refuse names that a model does not know, or warn of them.
 
-    Options on the command line only give a warning: RecBole reads the command line of whatever script
-    it runs in, and that script may have options of its own.
+    Options on the command line only give a warning: RecBole reads the command line of whatever
+    script it runs in, and that script may have options of its own.
 
     Args:
         config: a ``Config`` whose internal and external parts are loaded.

@@ -1,4 +1,4 @@
-"""Where the yaml files are: ours, and RecBole's (found without importing RecBole, which is slow)."""
+"""Where the yaml files are, and which models RecBole has, without importing RecBole."""
 
 from __future__ import annotations
 
@@ -9,10 +9,8 @@ from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent
 # An installed package carries the folder inside; in a checkout it stands beside the package.
-PROPERTIES = next(
-    (folder for folder in (_PACKAGE / "properties", _PACKAGE.parent / "properties") if folder.is_dir()),
-    _PACKAGE / "properties",
-)
+_PLACES = (_PACKAGE / "properties", _PACKAGE.parent / "properties")
+PROPERTIES = next((place for place in _PLACES if place.is_dir()), _PLACES[0])
 
 
 @cache

@@ -1,8 +1,8 @@
 """RecBole's quick start with the plugin loaded: same arguments, same results.
 
 These are functions of this package, not names imported from RecBole, so that a fresh process (Ray,
-``spawn``) that unpickles one of them loads the plugin with it. RecBole's own quick start imports Ray,
-which takes seconds; it is imported when a function is called, after its arguments are checked.
+``spawn``) that unpickles one of them loads the plugin with it. RecBole's own quick start imports
+Ray, which takes seconds; it is imported when a function is called, after its arguments are checked.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def run(
     port: str = "5678",
     group_offset: int = 0,
 ) -> Settings | None:
-    """``recbole.quick_start.run``: one process, or one for each GPU; for the arguments see RecBole."""
+    """``recbole.quick_start.run``: one process, or one for each GPU; same arguments."""
     if nproc == 1 and world_size <= 0:
         return run_recbole(model, dataset, config_file_list, config_dict, saved)
     from recbole.quick_start import run
@@ -91,7 +91,7 @@ def objective_function(
 
 
 def load_data_and_model(model_file: str | Path) -> tuple:
-    """``recbole.quick_start.load_data_and_model``, with a clear error for a file that is no checkpoint.
+    """``recbole.quick_start.load_data_and_model``, with a clear error for a damaged file.
 
     Args:
         model_file: a checkpoint of any model.

@@ -17,20 +17,20 @@ class Recording:
     """A run under way or done.
 
     Attributes:
-        seconds: time of each phase; a phase inside another (validation inside training) counts once.
-        checkpoint: path of the file that holds the best epoch, if one was saved.
+        seconds: time of each phase; a phase inside another (validation inside training) counts
+        once. checkpoint: path of the file that holds the best epoch, if one was saved.
     """
 
     seconds: dict[str, float] = field(default_factory=dict)
     checkpoint: str | None = None
-    _phase: str = "loading"
-    _since: float = field(default_factory=perf_counter)
+    phase: str = "loading"
+    since: float = field(default_factory=perf_counter)
 
     def switch(self, phase: str) -> str:
-        """Count the time up to now for the phase under way, and begin another; returns the former."""
+        """Count the time for the phase under way, and begin another; returns the former."""
         now = perf_counter()
-        self.seconds[self._phase] = self.seconds.get(self._phase, 0.0) + now - self._since
-        former, self._phase, self._since = self._phase, phase, now
+        self.seconds[self.phase] = self.seconds.get(self.phase, 0.0) + now - self.since
+        former, self.phase, self.since = self.phase, phase, now
         return former
 
 
@@ -53,20 +53,17 @@ def note_checkpoint(path: str) -> None:
         record.checkpoint = path
 
 
-def phase(name: str) -> Callable[[Callable], Callable]:
-    """Make a decorator that counts a function's time for a phase of the recording under way."""
+def timed(phase: str, function: Callable) -> Callable:
+    """Count a function's time for a phase of the recording under way, if there is one."""
 
-    def decorate(function: Callable) -> Callable:
-        def timed(*args: Any, **kwargs: Any) -> Any:
-            record = _current.get()
-            if record is None or (name == "test" and record._phase == "validation"):
-                return function(*args, **kwargs)
-            former = record.switch(name)
-            try:
-                return function(*args, **kwargs)
-            finally:
-                record.switch("other" if former == "loading" else former)
+    def timed_function(*args: Any, **kwargs: Any) -> Any:
+        record = _current.get()
+        if record is None or (phase == "test" and record.phase == "validation"):
+            return function(*args, **kwargs)
+        former = record.switch(phase)
+        try:
+            return function(*args, **kwargs)
+        finally:
+            record.switch("other" if former == "loading" else former)
 
-        return timed
-
-    return decorate
+    return timed_function

@@ -20,11 +20,12 @@ import recbole.trainer
 from recbole.config import Config
 from recbole.model.abstract_recommender import AbstractRecommender
 
-from recbole_ext import checkpoint, recording
-from recbole_ext.names import check_names
+from recbole_ext import checkpoint
 from recbole_ext.data.download import download
 from recbole_ext.hyperparameters import nearest
+from recbole_ext.names import check_names
 from recbole_ext.properties import PROPERTIES, model_names
+from recbole_ext.recording import timed
 
 _MODULE = "recbole.model.general_recommender"
 _PROPERTIES_OF: dict[str, Path] = {}
@@ -38,12 +39,13 @@ def register_model(
 ) -> type[AbstractRecommender]:
     """Make RecBole find a model by its class name, everywhere it takes a model's name.
 
-    Registering a name again replaces it, so that a notebook cell can be run twice. If the model has a
-    class method ``check_hyperparameters(config)``, it is called before any data is loaded.
+    Registering a name again replaces it, so that a notebook cell can be run twice. If the model has
+    a class method ``check_hyperparameters(config)``, it is called before any data is loaded.
 
     Args:
         model: the model's class; its name is the model's name.
-        properties: yaml with the model's hyper-parameters; by default ``properties/model/<Name>.yaml``
+        properties: yaml with the model's hyper-parameters; by default
+        ``properties/model/<Name>.yaml``
             of this package.
         trainer: its trainer; by default RecBole's for the model's type.
         dataset: its dataset; by default RecBole's for the model's type.
@@ -98,9 +100,13 @@ def install() -> None:
     _replace(recbole.data.dataset.Dataset, "_download", download)
     _replace(trainer, "_save_checkpoint", lambda _: checkpoint.save_checkpoint)
     _replace(trainer, "resume_checkpoint", lambda _: checkpoint.resume_checkpoint)
-    _replace(trainer, "fit", lambda fit: recording.phase("training")(checkpoint.resumable(fit)))
-    _replace(trainer, "_valid_epoch", recording.phase("validation"))
-    _replace(trainer, "evaluate", recording.phase("test"))
+    _replace(trainer, "fit", lambda fit: timed("training", checkpoint.resumable(fit)))
+    _replace(
+        trainer,
+        "_valid_epoch",
+        lambda valid: timed("validation", checkpoint.remembering_result(valid)),
+    )
+    _replace(trainer, "evaluate", lambda evaluate: timed("test", evaluate))
 
 
 def _replace(owner: type, name: str, wrap: Callable[[Callable], Callable]) -> None:
@@ -131,7 +137,7 @@ def _with_nearest_names(original: Callable) -> Callable:
 
 
 def _with_registered_properties(original: Callable) -> Callable:
-    """Load the yaml of a registered model after RecBole's own files; the user's config still wins."""
+    """Load a registered model's yaml after RecBole's own; the user's config still wins."""
 
     def load_internal_config_dict(config: Config, model: str, model_class: type, data: str) -> None:
         original(config, model, model_class, data)

@@ -20,6 +20,7 @@ def clean_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[N
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["test"])
     torch.set_num_threads(1)
+    torch.autograd.set_detect_anomaly(False)  # RecBole's SINE turns it on when it is imported
     before = logging.root.handlers[:]
     yield
     for handler in [h for h in logging.root.handlers if h not in before]:

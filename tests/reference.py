@@ -1,4 +1,4 @@
-"""An independent, obvious λOpt step: plain loops over numbers with 50 digits, differences for gradients.
+"""An independent, obvious λOpt step: plain loops over 50-digit numbers, differences for gradients.
 
 Nothing here shares code with the package. Numbers are ``mpmath.mpf``, so that a finite difference
 with a step of 1e-20 is exact to about 20 digits, also where Adam's ``v`` is 0 and its response to a
@@ -35,11 +35,11 @@ class Optimizer:
     """SGD if ``states`` is None; else Adam or, with ``sparse``, torch's SparseAdam."""
 
     learning_rate: mpf
-    weight_decay: mpf = mpf(0)
-    states: dict[str, Adam] | None = None
+    weight_decay: mpf
+    betas: tuple[mpf, mpf]
+    eps: mpf
     sparse: bool = False
-    betas: tuple[mpf, mpf] = (mpf("0.9"), mpf("0.999"))
-    eps: mpf = mpf("1e-8")
+    states: dict[str, Adam] | None = None
 
 
 def to_table(values: Sequence[Sequence[float]]) -> Table:
@@ -75,8 +75,11 @@ def step(
     """One step of the optimiser on one table, and its state after it."""
     if optimizer.states is None:
         new = [
-            [x - optimizer.learning_rate * (g + optimizer.weight_decay * x) for x, g in zip(*rows)]
-            for rows in zip(table, gradient)
+            [
+                x - optimizer.learning_rate * (g + optimizer.weight_decay * x)
+                for x, g in zip(*rows, strict=True)
+            ]
+            for rows in zip(table, gradient, strict=True)
         ]
         return new, None
     state, (beta1, beta2) = optimizer.states[name], optimizer.betas
@@ -128,8 +131,11 @@ def lookahead_loss(
         for side, (name, table) in enumerate((("user", users), ("item", items))):
             share = counts[side] if shares is None else shares[side]
             gradient = [
-                [g + 2 * share[r] * strengths[side](r, k) * x for k, (g, x) in enumerate(zip(*rows))]
-                for r, rows in enumerate(zip(fits[side], table))
+                [
+                    g + 2 * share[r] * strengths[side](r, k) * x
+                    for k, (g, x) in enumerate(zip(*rows, strict=True))
+                ]
+                for r, rows in enumerate(zip(fits[side], table, strict=True))
             ]
             touched = {r for r in range(len(table)) if counts[side][r] or share[r]}
             new, after[name] = step(name, table, gradient, now, touched)

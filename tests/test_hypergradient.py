@@ -126,7 +126,9 @@ class World:
     def finite_differences(self, kind: str, train: list) -> tuple[float, dict[str, Tensor]]:
         """Change each entry of each λ table in turn, and look at the loss."""
         shares = self.shares(kind)
-        known = None if shares is None else tuple([mpmath.mpf(x) for x in s.tolist()] for s in shares)
+        known = (
+            None if shares is None else tuple([mpmath.mpf(x) for x in s.tolist()] for s in shares)
+        )
 
         def loss_at(table: str, row: int, column: int, value: mpmath.mpf) -> mpmath.mpf:
             def strength(side: str):
@@ -167,13 +169,14 @@ class World:
     def _reference_optimizer(self) -> reference.Optimizer:
         group = self.optimizer.param_groups[0]
         settings = reference.Optimizer(
-            mpmath.mpf(group["lr"]), mpmath.mpf(group.get("weight_decay", 0))
+            learning_rate=mpmath.mpf(group["lr"]),
+            weight_decay=mpmath.mpf(group.get("weight_decay", 0)),
+            betas=tuple(mpmath.mpf(beta) for beta in group.get("betas", (0, 0))),
+            eps=mpmath.mpf(group.get("eps", 0)),
+            sparse=isinstance(self.optimizer, torch.optim.SparseAdam),
         )
         if isinstance(self.optimizer, torch.optim.SGD):
             return settings
-        settings.sparse = isinstance(self.optimizer, torch.optim.SparseAdam)
-        settings.betas = tuple(mpmath.mpf(beta) for beta in group["betas"])
-        settings.eps = mpmath.mpf(group["eps"])
         settings.states = {}
         for name, table in self.tables.items():
             state = self.optimizer.state.get(table.weight, {})

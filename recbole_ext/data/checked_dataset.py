@@ -27,9 +27,9 @@ class CheckedDataset(Dataset):
         items = self.inter_feat[self.iid_field].nunique()
         if users < 2 or items < 2:
             raise ValueError(
-                f"dataset {self.dataset_name}: {len(self.inter_feat)} interactions of {users} users "
-                f"with {items} items are left after filtering; at least 2 users and 2 items are "
-                "needed. Check val_interval, user_inter_num_interval and item_inter_num_interval"
+                f"dataset {self.dataset_name}: {len(self.inter_feat)} interactions of {users} "
+                f"users with {items} items are left after filtering; at least 2 users and 2 items "
+                "are needed. Check val_interval, user_inter_num_interval, item_inter_num_interval"
             )
 
     def build(self) -> list[Dataset]:

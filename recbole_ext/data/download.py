@@ -13,9 +13,9 @@ from recbole.data.dataset import Dataset
 def download(original: Callable[[Dataset], None]) -> Callable[[Dataset], None]:
     """Wrap ``Dataset._download``: say what was tried and what to do instead.
 
-    RecBole 1.2.1 ends a download in one process with an error of its own (a barrier without a process
-    group) after the files are in place; that one is passed over. A folder that a failed download left
-    behind is removed, because the next run would take it for the data.
+    RecBole 1.2.1 ends a download in one process with an error of its own (a barrier without a
+    process group) after the files are in place; that one is passed over. A folder that a failed
+    download left behind is removed, because the next run would take it for the data.
     """
 
     def download_or_explain(dataset: Dataset) -> None:

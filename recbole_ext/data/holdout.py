@@ -9,8 +9,9 @@ from recbole.data.dataset import Dataset
 def split_holdout(loader: TrainDataLoader, ratio: float) -> tuple[TrainDataLoader, Dataset]:
     """Split a training loader's ratings, user by user, into a smaller loader and a holdout.
 
-    The last ratings of each user, in the order of RecBole's split (random or by time), are held out.
-    The loader keeps its sampler: held-out items are no negatives, and are masked in evaluation.
+    The last ratings of each user, in the order of RecBole's split (random or by time), are held
+    out. The loader keeps its sampler: held-out items are no negatives, and are masked in
+    evaluation.
 
     Args:
         loader: RecBole's training loader; it stays as it is.

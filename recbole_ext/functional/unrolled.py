@@ -19,12 +19,14 @@ Penalty = Callable[[Tensor, Tensor, Triples], Tensor]
 class DifferentiableAdam(DifferentiableOptimizer):
     """``torch.optim.Adam`` as a differentiable function of its gradients.
 
-    ``higher`` 0.2.1 adds eps before the bias correction; torch adds it after. At the first steps this
-    changes meta-gradients by more than an order of magnitude. Registered below in its place.
+    ``higher`` 0.2.1 adds eps before the bias correction; torch adds it after. At the first steps
+    this changes meta-gradients by more than an order of magnitude. Registered below in its place.
     """
 
     def _update(self, grouped_grads: list[list[Tensor]], **_: object) -> None:
-        for index, (group, gradients) in enumerate(zip(self.param_groups, grouped_grads, strict=True)):
+        for index, (group, gradients) in enumerate(
+            zip(self.param_groups, grouped_grads, strict=True)
+        ):
             for position, gradient in enumerate(gradients):
                 if gradient is not None:
                     state = self.state[index][position]
@@ -72,7 +74,8 @@ def unrolled_hypergradient(
         for batch in train:
             users, items = ahead.fast_params
             stepper.step(_bpr(users, items, batch) + penalty(users, items, batch))
-        loss = _bpr(*ahead.fast_params, valid)
+        users, items = ahead.fast_params
+        loss = _bpr(users, items, valid)
         gradients = torch.autograd.grad(loss, list(parameters), allow_unused=True)
     for parameter, gradient in zip(parameters, gradients, strict=True):
         if gradient is not None:

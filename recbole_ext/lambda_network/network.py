@@ -1,7 +1,8 @@
 """One table of λ for users and one for items; the granularity says along which axes they vary.
 
 Reference:
-    Chen et al. "λOpt: Learn to Regularize Recommender Models in Finer Levels." KDD 2019, Section 3.4.
+    Chen et al. "λOpt: Learn to Regularize Recommender Models in Finer Levels." KDD 2019,
+    Section 3.4.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ class Axes(NamedTuple):
 
 
 class Granularity(NamedTuple):
-    """What λ varies with. ``None`` leaves a side unregularised; ``shared`` is one table for both."""
+    """What λ varies with. ``None`` leaves a side unregularised; ``shared``: one table for both."""
 
     user: Axes | None
     item: Axes | None
@@ -83,7 +84,10 @@ class LambdaNetwork(nn.Module):
         for side, (varies, n_rows) in sides.items():
             name = self._table_of[side]
             if varies is not None and name not in self.tables:
-                shape = (n_rows if varies.by_row else 1, embedding_size if varies.by_dimension else 1)
+                shape = (
+                    n_rows if varies.by_row else 1,
+                    embedding_size if varies.by_dimension else 1,
+                )
                 self.tables[name] = nn.Parameter(torch.full(shape, initial))
 
     def user(self, ids: Tensor) -> Tensor:
@@ -111,7 +115,7 @@ class LambdaNetwork(nn.Module):
     def side_table(self, side: str) -> Tensor | None:
         """The whole table behind ``"user"`` or ``"item"``, [1 or n_rows, 1 or embedding_size]."""
         name = self._table_of[side]
-        return self.tables[name] if name in self.tables else None
+        return self.tables.get(name)
 
     @torch.no_grad()
     def clamp(self) -> None:

@@ -60,7 +60,7 @@ class LambdaOptMF(GeneralRecommender):
         integer(config, "embedding_size", minimum=1)
         BilevelSettings.read(config)
 
-    def embedding_parameters(self) -> list[nn.Parameter]:
+    def embedding_parameters(self) -> list[Tensor]:
         """What the model's own optimiser trains: everything but λ."""
         return [self.user_embedding.weight, self.item_embedding.weight]
 
@@ -71,11 +71,11 @@ class LambdaOptMF(GeneralRecommender):
         )
 
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
-        """Scores ``ŷ_ui = θ_u·θ_i`` of user–item pairs, shape: [batch_size]"""
+        """Scores ``ŷ_ui = θ_u·θ_i`` of user–item pairs, shape: [batch_size]."""
         return (self.user_embedding(user) * self.item_embedding(item)).sum(-1)
 
     def calculate_loss(self, interaction: Interaction) -> Tensor:
-        """BPR loss of a batch plus ``Ω(Θ|λ)``, with λ held fixed, shape: []"""
+        """BPR loss of a batch plus ``Ω(Θ|λ)``, with λ held fixed, shape: []."""
         users, positives, negatives = self.triples(interaction)
         user = self.user_embedding(users)
         positive, negative = self.item_embedding(positives), self.item_embedding(negatives)
@@ -91,11 +91,11 @@ class LambdaOptMF(GeneralRecommender):
         return bpr_loss(user, positive, negative) + penalty
 
     def predict(self, interaction: Interaction) -> Tensor:
-        """Scores of the batch's user–item pairs, shape: [batch_size]"""
+        """Scores of the batch's user–item pairs, shape: [batch_size]."""
         return self.forward(interaction[self.USER_ID], interaction[self.ITEM_ID])
 
     def full_sort_predict(self, interaction: Interaction) -> Tensor:
-        """Scores of all items for each user of the batch, shape: [batch_size * n_items]"""
+        """Scores of all items for each user of the batch, shape: [batch_size * n_items]."""
         user = self.user_embedding(interaction[self.USER_ID])
         return (user @ self.item_embedding.weight.T).view(-1)
 
@@ -104,6 +104,6 @@ def _check_negatives(config: Config) -> None:
     distribution = config["train_neg_sample_args"]["distribution"]
     if distribution == "none":
         raise ValueError(
-            "train_neg_sample_args.distribution must be uniform or popularity for a pairwise model, "
-            f"got {distribution!r}"
+            "train_neg_sample_args.distribution must be uniform or popularity for a pairwise "
+            f"model, got {distribution!r}"
         )

@@ -1,10 +1,13 @@
 """BilevelTrainer: RecBole's training loop with a λ step before each model step.
 
 Reference:
-    Chen et al. "λOpt: Learn to Regularize Recommender Models in Finer Levels." KDD 2019, Algorithm 1.
+    Chen et al. "λOpt: Learn to Regularize Recommender Models in Finer Levels." KDD 2019, Algorithm
+    1.
 """
 
 from __future__ import annotations
+
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -24,15 +27,15 @@ from recbole_ext.model.lambdaoptmf import LambdaOptMF
 from recbole_ext.trainer.bilevel_settings import BilevelSettings
 from recbole_ext.trainer.hypergradients import HyperGradient
 
-EvalLoader = FullSortEvalDataLoader | NegSampleEvalDataLoader
+EvalLoader: TypeAlias = FullSortEvalDataLoader | NegSampleEvalDataLoader
 
 
 class BilevelTrainer(Trainer):
     """Trains the model on the training ratings and its λ on ratings the model does not train on.
 
-    Each batch: a λ step (every ``lambda_update_interval`` batches), then RecBole's own model step with
-    λ held fixed. With ``lambda_source: holdout`` λ learns from a share of the training ratings, so
-    that the validation set, which selects the epoch, trains nothing.
+    Each batch: a λ step (every ``lambda_update_interval`` batches), then RecBole's own model step
+    with λ held fixed. With ``lambda_source: holdout`` λ learns from a share of the training
+    ratings, so that the validation set, which selects the epoch, trains nothing.
     """
 
     def __init__(self, config: Config, model: LambdaOptMF) -> None:

@@ -37,7 +37,8 @@ class BilevelSettings:
         """Take the settings from RecBole's ``Config``.
 
         Raises:
-            ValueError: naming the key and its value, if one is out of range or two do not go together.
+            ValueError: naming the key and its value, if one is out of range or two do not go
+            together.
         """
         settings = cls(
             regularizer=choice(config, "regularizer", REGULARIZERS),

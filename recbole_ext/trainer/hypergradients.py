@@ -39,6 +39,7 @@ class HyperGradient:
         self.network = network
         self.optimizer = optimizer
         self.train_sampler = train_sampler
+        self.users, self.items = model.user_embedding.weight, model.item_embedding.weight
         self.tables = nn.ModuleDict({"user": model.user_embedding, "item": model.item_embedding})
         self.user_shares, self.item_shares = self._shares()
 
@@ -53,8 +54,8 @@ class HyperGradient:
             The validation loss after the look-ahead, shape: []
         """
         if self.settings.meta_gradient == "analytic":
-            user = Side(self._weight("user"), self.network.user, self.user_shares)
-            item = Side(self._weight("item"), self.network.item, self.item_shares)
+            user = Side(self.users, self.network.user, self.user_shares)
+            item = Side(self.items, self.network.item, self.item_shares)
             return analytic_hypergradient(user, item, self.optimizer, train, valid)
         more = range(self.settings.lookahead_steps - 1)
         batches = [train, *(self.train_sampler.draw(len(train.users)) for _ in more)]
@@ -63,12 +64,9 @@ class HyperGradient:
             self.tables, self.optimizer, batches, valid, self._penalty, parameters
         )
 
-    def _weight(self, side: str) -> Tensor:
-        return self.tables[side].weight
-
     def _shares(self) -> tuple[Tensor | None, Tensor | None]:
         """Each row's share in the look-ahead's penalty; ``None`` for its share in the batch."""
-        users, items = self._weight("user"), self._weight("item")
+        users, items = self.users, self.items
         if self.settings.lookahead_penalty == "batch":
             return None, None
         if self.settings.lookahead_penalty == "table":

@@ -1,0 +1,45 @@
+"""Small runs of RecBole's own parts, for the tests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from recbole.config import Config
+from recbole.data import create_dataset, data_preparation
+from recbole.trainer import Trainer
+from recbole.utils import get_model, get_trainer, init_seed
+
+import recbole_ext  # noqa: F401 (registers the models)
+
+QUICK = {"epochs": 2, "show_progress": False, "state": "ERROR", "eval_step": 1}
+
+
+class Run:
+    """A run in pieces: ``config``, ``data`` (train, valid, test), ``model``, ``trainer``."""
+
+    def __init__(
+        self, model: str = "LambdaOptMF", dataset: str = "ml-100k", **settings: Any
+    ) -> None:
+        self.config = Config(model, dataset, config_dict={**QUICK, **settings})
+        init_seed(self.config["seed"], True)
+        self.data = data_preparation(self.config, create_dataset(self.config))
+        init_seed(self.config["seed"], True)
+        self.model = get_model(model)(self.config, self.data[0]._dataset)
+        self.trainer: Trainer = get_trainer(self.config["MODEL_TYPE"], model)(
+            self.config, self.model
+        )
+
+    def fit(self, valid: bool = True, **kwargs: Any) -> Run:
+        self.trainer.fit(self.data[0], self.data[1] if valid else None, verbose=False, **kwargs)
+        return self
+
+    def test(self) -> dict[str, float]:
+        return dict(self.trainer.evaluate(self.data[2], load_best_model=False))
+
+    def state(self) -> dict[str, Any]:
+        return {key: value.clone() for key, value in self.model.state_dict().items()}
+
+
+def small_world(users: int = 20, items: int = 16, prefix: str = "") -> list[tuple[object, object]]:
+    """Two tastes: even users like even items, odd users odd ones."""
+    return [(f"{prefix}{u}", i) for u in range(users) for i in range(items) if u % 2 == i % 2]

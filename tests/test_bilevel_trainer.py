@@ -1,0 +1,239 @@
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.optim import Adam, SparseAdam
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from recbole_ext.data.holdout import split_holdout
+from recbole_ext.data.triples import TripleSampler
+from recbole_ext.functional.bpr import Triples
+from recbole_ext.functional.gradients import clip_gradient_norm
+from recbole_ext.functional.hypergradient import Side, analytic_hypergradient
+from recbole_ext.lambda_network import GRANULARITIES, LambdaNetwork
+from tests.helpers import Run, small_world
+
+WORLD = {"embedding_size": 8, "train_batch_size": 32, "lambda_granularity": "dimension+user+item"}
+
+
+@pytest.fixture
+def world(write_dataset: Callable[..., str]) -> dict[str, Any]:
+    path = write_dataset(small_world())
+    return {"dataset": "world", "data_path": path, "load_col": {"inter": "*"}, **WORLD}
+
+
+@pytest.fixture
+def noise(write_dataset: Callable[..., str]) -> dict[str, Any]:
+    """30 users ``t…`` with one of two tastes, and 30 users ``r…`` who pick at random."""
+    generator = torch.Generator().manual_seed(0)
+    pairs: list[tuple[object, object]] = small_world(30, 40, "t")
+    for u in range(30):
+        pairs += [(f"r{u}", i) for i in torch.randperm(40, generator=generator)[:20].tolist()]
+    path = write_dataset(pairs, "noise")
+    settings = {"embedding_size": 16, "train_batch_size": 128, "learning_rate": 0.01}
+    return {"dataset": "noise", "data_path": path, "load_col": {"inter": "*"}, **settings}
+
+
+def test_fixed_at_zero_is_recboles_bpr() -> None:
+    """Same seeds, same batches, same weights: the model differs from BPR by its penalty alone."""
+    ours = Run(regularizer="fixed", reg_weight=0.0, lambda_granularity="global").fit()
+    theirs = Run("BPR").fit()
+    assert ours.test() == theirs.test()
+    for name in ("user_embedding.weight", "item_embedding.weight"):
+        torch.testing.assert_close(ours.state()[name], theirs.state()[name], rtol=1e-4, atol=1e-6)
+
+
+def test_fixed_lambda_is_given_and_stays() -> None:
+    run = Run(regularizer="fixed", reg_weight=0.01, epochs=1).fit()
+    assert run.state()["lambda_network.tables.shared"].tolist() == [[pytest.approx(0.01)]]
+    assert not hasattr(run.trainer, "lambda_optimizer")
+
+
+@pytest.mark.parametrize("granularity", GRANULARITIES)
+def test_every_granularity_learns_a_non_negative_lambda(
+    noise: dict[str, Any], granularity: str
+) -> None:
+    run = Run(**{**noise, "lambda_granularity": granularity, "epochs": 3}).fit()
+    tables = run.model.lambda_network.tables.values()
+    assert all((table >= 0).all() and (table > 0).any() for table in tables)
+
+
+@pytest.mark.parametrize("learner", ["adam", "sgd", "sparse_adam"])
+@pytest.mark.parametrize("lambda_learner", ["adam", "sgd", "sparse_adam"])
+@pytest.mark.parametrize("lookahead_penalty", ["batch", "table", "expected"])
+def test_every_pair_of_optimizers_trains(
+    world: dict[str, Any], learner: str, lambda_learner: str, lookahead_penalty: str
+) -> None:
+    settings = {
+        "learner": learner,
+        "lambda_learner": lambda_learner,
+        "lookahead_penalty": lookahead_penalty,
+        "learning_rate": 0.05,
+        "epochs": 1,
+    }
+    run = Run(**{**world, **settings})
+    before = run.state()
+    run.fit()
+    changed = {key for key, value in run.state().items() if not torch.equal(value, before[key])}
+    assert changed == set(before)
+
+
+def test_analytic_and_higher_train_to_the_same_lambda(world: dict[str, Any]) -> None:
+    settings = {**world, "lambda_learner": "adam", "learner": "sgd", "learning_rate": 0.5}
+    states = [Run(**settings, meta_gradient=kind).fit().state() for kind in ("analytic", "higher")]
+    torch.testing.assert_close(states[0], states[1], rtol=1e-3, atol=1e-6)
+
+
+def test_more_lookahead_steps_change_lambda(world: dict[str, Any]) -> None:
+    settings = {**world, "meta_gradient": "higher", "epochs": 1}
+    one, three = (Run(**settings, lookahead_steps=k).fit().state() for k in (1, 3))
+    key = "lambda_network.tables.user"
+    assert not torch.equal(one[key], three[key])
+
+
+def test_the_update_interval_counts_batches(world: dict[str, Any]) -> None:
+    trainer = Run(**world, epochs=1, lambda_update_interval=2).fit().trainer
+    ratings = len(trainer._hypergradient.train_sampler.users)
+    batches = math.ceil(ratings / WORLD["train_batch_size"])
+    assert batches > 2
+    assert len(trainer._lambda_losses) == math.ceil(batches / 2)
+
+
+def test_known_world_recommends_the_withheld_items(world: dict[str, Any]) -> None:
+    settings = {"epochs": 60, "stopping_step": 100, "learning_rate": 0.02}
+    ranking = {"topk": [1], "valid_metric": "MRR@1"}
+    run = Run(**{**world, **settings, **ranking}).fit()
+    assert run.test()["precision@1"] == 1.0
+
+
+def test_lambda_is_larger_where_ratings_are_noise(noise: dict[str, Any]) -> None:
+    """Users who pick at random deserve more regularisation than users with a taste."""
+    settings = {"lambda_granularity": "user", "lambda_learning_rate": 0.01, "stopping_step": 100}
+    run = Run(**{**noise, **settings, "epochs": 40}).fit()
+    strength = run.model.lambda_network.tables["user"].detach().flatten()
+    tokens = run.data[0]._dataset.field2id_token["user_id"]
+    noisy = torch.tensor([token.startswith("r") for token in tokens])
+    tasteful = torch.tensor([token.startswith("t") for token in tokens])
+    assert strength[noisy].mean() > 2 * strength[tasteful].mean()
+
+
+def test_holdout_and_training_share_no_rating() -> None:
+    run = Run()
+    whole = run.data[0]._dataset
+    loader, held_out = split_holdout(run.data[0], 0.1)
+
+    def pairs(dataset: Any) -> set[tuple[int, int]]:
+        feat = dataset.inter_feat
+        return set(zip(feat["user_id"].tolist(), feat["item_id"].tolist(), strict=True))
+
+    assert pairs(held_out).isdisjoint(pairs(loader._dataset))
+    assert pairs(held_out) | pairs(loader._dataset) == pairs(whole)
+    assert len(held_out) / len(whole) == pytest.approx(0.1, abs=0.01)
+    later = pairs(run.data[1]._dataset) | pairs(run.data[2]._dataset)
+    assert pairs(held_out).isdisjoint(later)
+    # a held-out item is masked in evaluation and never drawn as a negative
+    used = loader._sampler.used_ids
+    assert all(item in used[user] for user, item in pairs(held_out))
+
+
+def test_lambda_source_decides_what_lambda_learns_from() -> None:
+    for source, size in (("valid", 1), ("holdout", 0)):
+        run = Run(lambda_source=source, epochs=1).fit()
+        valid = run.data[1]._dataset.inter_feat["user_id"]
+        same = len(run.trainer._lambda_data.users) == len(valid)
+        assert same == bool(size)
+
+
+def test_triples_are_positives_and_negatives() -> None:
+    run = Run()
+    train, sampler = run.data[0]._dataset, run.data[0]._sampler
+    drawn = TripleSampler(train, sampler, torch.device("cpu")).draw(500)
+    known = set(zip(*(train.inter_feat[k].tolist() for k in ("user_id", "item_id")), strict=True))
+    users, positives, negatives = (ids.tolist() for ids in drawn)
+    assert all(pair in known for pair in zip(users, positives, strict=True))
+    assert not any(pair in known for pair in zip(users, negatives, strict=True))
+
+
+class Allocations(TorchDispatchMode):
+    """Counts the elements of every new tensor that an operation makes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.elements = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        inputs = {a.data_ptr() for a in args if self._dense(a)}
+        for tensor in result if isinstance(result, tuple | list) else (result,):
+            if self._dense(tensor) and tensor.data_ptr() not in inputs:
+                self.elements += tensor.numel()
+        return result
+
+    @staticmethod
+    def _dense(value: Any) -> bool:
+        return isinstance(value, Tensor) and value.layout == torch.strided
+
+
+def lambda_step_elements(n_rows: int, learner: str) -> int:
+    """Elements made by one λ step on tables of ``n_rows`` rows, after one that warms up."""
+    sparse = learner == "sparse_adam"
+    tables = [nn.Embedding(n_rows, 8, sparse=sparse) for _ in range(2)]
+    parameters = [table.weight for table in tables]
+    optimizer = (SparseAdam if sparse else Adam)(parameters)
+    network = LambdaNetwork("dimension+user+item", n_rows, n_rows, 8, sparse=True)
+    shares = torch.rand(n_rows)
+    sides = [
+        Side(table, strength, shares)
+        for table, strength in zip(parameters, (network.user, network.item), strict=True)
+    ]
+    batch = Triples(*torch.tensor([[1, 2, 3], [2, 3, 4], [1, 4, 5]]).T.contiguous())
+    sum(table(batch.positives).sum() for table in tables).backward()
+    optimizer.step()
+    lambda_optimizer = SparseAdam(list(network.parameters()))
+
+    def step() -> None:
+        lambda_optimizer.zero_grad()
+        analytic_hypergradient(*sides, optimizer, batch, batch)
+        clip_gradient_norm(network.parameters(), 100.0)
+        lambda_optimizer.step()
+        network.clamp()
+
+    step()  # makes the state of λ's optimiser, once for all
+    with Allocations() as counted:
+        step()
+    return counted.elements
+
+
+@pytest.mark.parametrize("learner", ["adam", "sparse_adam"])
+def test_the_lambda_step_works_on_its_batch_not_on_the_tables(learner: str) -> None:
+    small, large = (lambda_step_elements(n_rows, learner) for n_rows in (100, 100_000))
+    assert small == large
+    assert large < 5_000
+
+
+def test_the_real_optimizer_is_untouched_by_the_lambda_step(world: dict[str, Any]) -> None:
+    run = Run(**world, epochs=1).fit()
+    trainer = run.trainer
+    optimizer = copy.deepcopy(trainer.optimizer.state_dict())
+    weights = run.state()
+    loader = trainer._set_up_lambda(*run.data[:2])
+    trainer._lambda_step(next(iter(loader)))
+    torch.testing.assert_close(trainer.optimizer.state_dict(), optimizer, rtol=0, atol=0)
+    for name in ("user_embedding.weight", "item_embedding.weight"):
+        assert torch.equal(run.state()[name], weights[name])
+    assert any(not torch.equal(run.state()[k], weights[k]) for k in weights if "lambda" in k)
+
+
+def test_nan_is_reported_with_what_to_change(world: dict[str, Any]) -> None:
+    run = Run(**world)
+    run.model.user_embedding.weight.data.fill_(float("nan"))
+    with pytest.raises(
+        ValueError, match=r"the loss is NaN in batch 0: lower learning_rate \(0.001\)"
+    ):
+        run.fit()

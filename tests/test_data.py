@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from recbole.config import Config
+from recbole.data import create_dataset
+from recbole.data.dataset import Dataset
+
+from recbole_ext.data.download import download
+from tests.helpers import QUICK, Run, small_world
+
+
+def settings(path: str, **more: object) -> dict[str, object]:
+    return {"dataset": "world", "data_path": path, "load_col": {"inter": "*"}, **more}
+
+
+def test_a_dataset_without_ratings(write_dataset: Callable[..., str]) -> None:
+    path = write_dataset([])
+    with pytest.raises(ValueError, match=r"world\.inter: no interaction in the file"):
+        Run(**settings(path))
+
+
+def test_a_dataset_with_one_user(write_dataset: Callable[..., str]) -> None:
+    path = write_dataset([(1, item) for item in range(9)])
+    with pytest.raises(ValueError, match="9 interactions of 1 users with 9 items are left"):
+        Run(**settings(path))
+
+
+def test_a_filter_that_leaves_nothing(write_dataset: Callable[..., str]) -> None:
+    path = write_dataset(small_world())
+    with pytest.raises(ValueError, match="Some feat is empty, please check the filtering settings"):
+        Run(**settings(path, user_inter_num_interval="[100,inf)"))
+
+
+def test_a_missing_column(write_dataset: Callable[..., str]) -> None:
+    path = write_dataset(small_world(), header="user_id:token\tmovie:token")
+    with pytest.raises(ValueError, match=r"no column item_id among the loaded ones \(user"):
+        Run(**settings(path))
+
+
+def test_a_validation_set_without_positives(write_dataset: Callable[..., str]) -> None:
+    path = write_dataset(small_world())
+    split = {"split": {"RS": [0.8, 0.0, 0.2]}, "group_by": "user", "order": "RO", "mode": "full"}
+    with pytest.raises(ValueError, match=r"the validation set has no positives; change eval_args"):
+        Run(**settings(path, eval_args=split))
+
+
+def test_users_too_small_for_a_holdout(write_dataset: Callable[..., str]) -> None:
+    path = write_dataset([(u, i) for u in range(6) for i in range(u, u + 3)])
+    split = {"split": {"RS": [1, 1, 1]}, "group_by": "user", "order": "RO", "mode": "full"}
+    run = Run(**settings(path, eval_args=split))
+    with pytest.raises(ValueError, match=r"lambda_holdout_ratio: 0\.1 leaves nothing to learn"):
+        run.fit()
+
+
+def test_lambda_from_an_unranked_validation_set_is_refused(
+    write_dataset: Callable[..., str],
+) -> None:
+    run = Run(**settings(write_dataset(small_world()), lambda_source="valid"))
+    with pytest.raises(ValueError, match="lambda_source: valid needs a validation set"):
+        run.fit(valid=False)
+
+
+def test_a_missing_folder_says_what_to_do(tmp_path: Path) -> None:
+    for model in ("LambdaOptMF", "BPR"):
+        config = Config(model, "nowhere", config_dict={**QUICK, "data_path": str(tmp_path)})
+        with pytest.raises(
+            FileNotFoundError,
+            match=r"'nowhere': there is no folder .*nowhere, and RecBole's.* Put nowhere\.i",
+        ):
+            create_dataset(config)
+        assert not (tmp_path / "nowhere").exists()
+
+
+class Wanted:
+    """As much of a dataset as the download needs."""
+
+    def __init__(self, folder: Path) -> None:
+        self.dataset_path, self.dataset_name = str(folder), "wanted"
+
+
+def test_a_download_that_breaks_leaves_no_folder(tmp_path: Path) -> None:
+    def broken(dataset: Dataset) -> None:
+        Path(dataset.dataset_path).mkdir()
+        (Path(dataset.dataset_path) / "part.zip").write_text("half")
+        raise OSError("connection reset")
+
+    with pytest.raises(FileNotFoundError, match=r"did not work \(connection reset\)"):
+        download(broken)(Wanted(tmp_path / "wanted"))
+    assert not (tmp_path / "wanted").exists()
+
+
+def test_recboles_barrier_after_a_download_is_passed_over(tmp_path: Path) -> None:
+    """In one process RecBole 1.2.1 fails after every successful download; the next run works."""
+    with pytest.raises(ValueError, match="process group"):
+        torch.distributed.barrier()
+
+    def complete(dataset: Dataset) -> None:
+        Path(dataset.dataset_path).mkdir()
+        (Path(dataset.dataset_path) / "wanted.inter").write_text("user_id:token\titem_id:token\n")
+        torch.distributed.barrier()
+
+    download(complete)(Wanted(tmp_path / "wanted"))
+    assert (tmp_path / "wanted" / "wanted.inter").exists()
+
+
+def test_columns_that_the_file_lacks_and_nobody_needs_are_no_error(
+    write_dataset: Callable[..., str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """RecBole's default load_col names a timestamp; ml-1m of some sources has none."""
+    with caplog.at_level(logging.WARNING):
+        run = Run(dataset="world", data_path=write_dataset(small_world()))
+    assert set(run.data[0]._dataset.inter_feat.columns) >= {"user_id", "item_id"}
