@@ -105,11 +105,23 @@ def test_the_update_interval_counts_batches(world: dict[str, Any]) -> None:
     assert len(trainer._lambda_losses) == math.ceil(batches / 2)
 
 
-def test_known_world_recommends_the_withheld_items(world: dict[str, Any]) -> None:
-    settings = {"epochs": 60, "stopping_step": 100, "learning_rate": 0.02}
-    ranking = {"topk": [1], "valid_metric": "MRR@1"}
-    run = Run(**{**world, **settings, **ranking}).fit()
-    assert run.test()["precision@1"] == 1.0
+@pytest.mark.parametrize("granularity", ["user+item", "dimension+user+item"])
+def test_known_world_recommends_the_withheld_items(
+    write_dataset: Callable[..., str], granularity: str
+) -> None:
+    path = write_dataset(small_world(40, 40))
+    run = Run(
+        dataset="world",
+        data_path=path,
+        load_col={"inter": "*"},
+        **{**WORLD, "train_batch_size": 128, "lambda_granularity": granularity},
+        learning_rate=0.02,
+        epochs=30,
+        topk=[1],
+        valid_metric="MRR@1",
+    ).fit()
+    best = run.trainer.evaluate(run.data[2], load_best_model=True)
+    assert best["precision@1"] == 1.0
 
 
 def test_lambda_is_larger_where_ratings_are_noise(noise: dict[str, Any]) -> None:
