@@ -72,10 +72,11 @@ def run_recbole(
         FileNotFoundError: for a missing dataset or file.
     """
     with recording() as record:
-        Config(model, dataset, config_file_list, dict(config_dict or {}))  # errors before Ray
+        settings = config_dict or {}
+        Config(model, dataset, config_file_list, dict(settings))  # its errors come before Ray
         from recbole.quick_start import run_recbole
 
-        result = run_recbole(model, dataset, config_file_list, config_dict, saved, queue)
+        result = run_recbole(model, dataset, config_file_list, dict(settings), saved, queue)
     return {**result, "checkpoint": record.checkpoint, "seconds": record.seconds}
 
 

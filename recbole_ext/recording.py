@@ -24,7 +24,7 @@ class Recording:
     seconds: dict[str, float] = field(default_factory=dict)
     checkpoint: str | None = None
     phase: str = "loading"
-    since: float = field(default_factory=perf_counter)
+    since: float = field(default_factory=lambda: perf_counter())
 
     def switch(self, phase: str) -> str:
         """Count the time for the phase under way, and begin another; returns the former."""

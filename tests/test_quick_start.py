@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import json
+import logging
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import recbole.quick_start
+from recbole.trainer import HyperTuning
+from recbole.utils.case_study import full_sort_topk
+
+import recbole_ext
+from recbole_ext import recording
+from recbole_ext.quick_start import PluginSettings
+from recbole_ext.summary import summarize
+from tests.helpers import QUICK
+
+MODELS = ["LambdaOptMF", "BPR", "LightGCN", "LightSANs", "EASE"]
+
+
+def settings(model: str) -> dict[str, Any]:
+    if model != "LightSANs":
+        return {**QUICK, "epochs": 1}
+    few = {"user_inter_num_interval": "[20,25]", "MAX_ITEM_LIST_LENGTH": 10}
+    small = {"hidden_size": 8, "inner_size": 8, "n_layers": 1, "n_heads": 1}
+    return {**QUICK, "epochs": 1, "train_neg_sample_args": None, **few, **small}
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_train_save_reload_evaluate(model: str) -> None:
+    """Through RecBole's own functions, as a user with RecBole's scripts would."""
+    result = recbole_ext.run_recbole(model, "ml-100k", config_dict=settings(model))
+    stock = recbole.quick_start.load_data_and_model(result["checkpoint"])
+    ours = recbole_ext.load_data_and_model(result["checkpoint"])
+    for config, net, _dataset, _train, _valid, test in (stock, ours):
+        trainer = recbole.utils.get_trainer(config["MODEL_TYPE"], model)(config, net)
+        assert trainer.evaluate(test, load_best_model=False) == result["test_result"]
+        assert trainer.evaluate(test, model_file=result["checkpoint"]) == result["test_result"]
+    _, net, dataset, _, _, test = stock
+    users = dataset.token2id(dataset.uid_field, ["19", "36"])
+    scores, items = full_sort_topk(users, net, test, k=5)
+    assert scores.shape == items.shape == (2, 5)
+    assert (scores[:, :-1] >= scores[:, 1:]).all()
+
+
+def test_plain_recbole_gives_the_same_result() -> None:
+    ours = recbole_ext.run_recbole("LambdaOptMF", "ml-100k", config_dict=dict(QUICK))
+    plain = recbole.quick_start.run_recbole("LambdaOptMF", "ml-100k", config_dict=dict(QUICK))
+    assert {key: ours[key] for key in plain} == plain
+    assert set(ours) - set(plain) == {"checkpoint", "seconds"}
+    assert set(ours["seconds"]) >= {"loading", "training", "validation", "test"}
+    assert all(value > 0 for value in ours["seconds"].values())
+    assert Path(ours["checkpoint"]).is_file()
+
+
+def test_run_passes_its_arguments_on(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("embedding_size: 8\n")
+    result = recbole_ext.run("LambdaOptMF", "ml-100k", [str(file)], dict(QUICK), saved=False)
+    assert result["checkpoint"] is None
+
+
+def test_hypertuning_tunes_our_model(tmp_path: Path) -> None:
+    space = tmp_path / "hyper.test"
+    space.write_text("lambda_learning_rate choice [0.001,0.0001]\n")
+    file = tmp_path / "fixed.yaml"
+    file.write_text(
+        json.dumps({**QUICK, "model": "LambdaOptMF", "dataset": "ml-100k", "epochs": 1})
+    )
+    tuning = HyperTuning(
+        recbole_ext.objective_function,
+        algo="exhaustive",
+        max_evals=2,
+        params_file=str(space),
+        fixed_config_file_list=[str(file)],
+    )
+    tuning.run()
+    assert len(tuning.params2result) == 2
+    assert tuning.best_params["lambda_learning_rate"] in (0.001, 0.0001)
+
+
+def in_a_fresh_process(code: str, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code, *arguments],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize(
+    "value", [recbole_ext.run_recbole, recbole_ext.objective_function, PluginSettings(epochs=1)]
+)
+def test_a_fresh_process_that_unpickles_gets_the_plugin(value: Any, tmp_path: Path) -> None:
+    """As Ray's workers and ``spawn`` do."""
+    file = tmp_path / "pickled"
+    file.write_bytes(pickle.dumps(value))
+    code = (
+        "import pickle, sys; pickle.load(open(sys.argv[1], 'rb'));"
+        "from recbole.utils import get_model; print(get_model('LambdaOptMF').__name__)"
+    )
+    assert in_a_fresh_process(code, str(file)) == "LambdaOptMF"
+
+
+def test_importing_the_plugin_does_not_import_ray() -> None:
+    assert in_a_fresh_process("import sys, recbole_ext; print('ray' in sys.modules)") == "False"
+
+
+def test_a_wrong_argument_comes_before_ray() -> None:
+    code = (
+        "import sys, recbole_ext\n"
+        "try: recbole_ext.run_recbole('LambdaOptMF', 'ml-100k', config_dict={'lr': 1})\n"
+        "except ValueError: print('ray' in sys.modules)"
+    )
+    assert in_a_fresh_process(code) == "False"
+
+
+def test_the_callers_settings_are_not_changed() -> None:
+    given = {**QUICK, "epochs": "1", "embedding_size": "8"}
+    before = dict(given)
+    recbole_ext.run_recbole("LambdaOptMF", "ml-100k", config_dict=given, saved=False)
+    assert given == before
+
+
+def test_summary_shows_metrics_seconds_and_path() -> None:
+    result = {
+        "best_valid_result": {"ndcg@10": 0.5},
+        "test_result": {"ndcg@10": 0.25},
+        "seconds": {"training": 1.234},
+        "checkpoint": "saved/x.pth",
+    }
+    text = summarize("LambdaOptMF", "ml-100k", result)
+    assert "LambdaOptMF on ml-100k" in text
+    assert "ndcg@10    0.5000  0.2500" in text
+    assert "seconds: training 1.2" in text
+    assert "checkpoint: saved/x.pth" in text
+    assert "no result came back" in summarize("BPR", "ml-100k", None)
+
+
+def test_phases_count_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(100))
+    monkeypatch.setattr(recording, "perf_counter", lambda: next(clock))
+    test = recording.timed("test", lambda: None)
+    valid = recording.timed("validation", test)
+    training = recording.timed("training", valid)
+    with recording.recording() as record:
+        training()
+        test()
+    # one tick at each change of phase: loading|training|validation|training|other|test|other
+    assert record.seconds == {"loading": 1, "training": 2, "validation": 1, "other": 2, "test": 1}
+
+
+def test_a_run_logs_lambda(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        recbole_ext.run_recbole(
+            "LambdaOptMF", "ml-100k", config_dict={**QUICK, "state": "INFO", "epochs": 1}
+        )
+    line = next(m for m in caplog.messages if "epoch 0 training" in m)
+    assert "λ loss" in line
+    assert "mean λ" in line
+    assert list(Path("log_tensorboard").rglob("events.out.tfevents.*"))

@@ -1,0 +1,114 @@
+"""The command line, as a person at a terminal meets it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ML_1M, ROOT
+from tests.helpers import small_world
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-W", "ignore", str(ROOT / "run.py"), *arguments],
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_help_comes_before_anything_heavy() -> None:
+    code = (
+        "import runpy, sys; sys.argv = ['run.py', '--help']\n"
+        "try: runpy.run_path(sys.path[0] + '/run.py', run_name='__main__')\n"
+        "except SystemExit as end: print('status', end.code, 'torch' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{code}"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "--config_files" in done.stdout
+    assert done.stdout.strip().endswith("status 0 False")
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("epochs=3", "'epochs=3' is not of the form --key=value"),
+        ("--epochs", "'--epochs' is not of the form --key=value"),
+        ("--config_files=gone.yaml", "there is no file 'gone.yaml'"),
+        ("--nproc=x", "argument --nproc: invalid int value: 'x'"),
+    ],
+)
+def test_a_malformed_argument_is_named(argument: str, message: str) -> None:
+    done = run(argument)
+    assert done.returncode == 2
+    assert message in done.stderr
+
+
+def test_a_key_given_twice_with_two_values_is_refused() -> None:
+    done = run("--epochs=1", "--epochs=2")
+    assert done.returncode == 2
+    assert "--epochs is given twice, as '1' and '2'" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["--model=LightSAN"],
+            "error: model: there is no model 'LightSAN'. Did you mean LightSANs",
+        ),
+        (["--embeding_size=8"], "'embeding_size' Did you mean embedding_size"),
+        (["--lambda_granularity=all"], "lambda_granularity must be one of global"),
+        (["--dataset=nowhere"], "error: dataset 'nowhere': there is no folder dataset/nowhere"),
+    ],
+)
+def test_a_wrong_value_gives_one_line_and_no_traceback(arguments: list[str], message: str) -> None:
+    done = run("--state=ERROR", *arguments)
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_run_ends_with_a_table_and_can_be_resumed(write_dataset: Callable[..., str]) -> None:
+    common = [
+        "--model=LambdaOptMF",
+        "--dataset=world",
+        f"--data_path={write_dataset(small_world())}",
+        "--load_col={'inter':['user_id','item_id']}",
+        "--show_progress=False",
+        "--embedding_size=8",
+    ]
+    first = run(*common, "--epochs=2")
+    assert first.returncode == 0, first.stderr
+    assert "LambdaOptMF on world" in first.stdout
+    assert "metric" in first.stdout
+    assert "seconds: loading" in first.stdout
+    checkpoint = first.stdout.split("checkpoint: ")[1].strip()
+    assert Path(checkpoint).is_file()
+
+    second = run(*common, "--epochs=4", f"--resume_file={checkpoint}")
+    assert second.returncode == 0, second.stderr
+    assert "Resume training from epoch" in second.stderr + second.stdout
+    assert f"checkpoint: {checkpoint}" in second.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not ML_1M.is_dir(), reason="ml-1m is not distributed with the project")
+def test_ml_1m_from_a_folder() -> None:
+    done = run(
+        "--dataset=ml-1m",
+        f"--data_path={ML_1M.parent}",
+        "--load_col={'inter':['user_id','item_id','rating']}",
+        "--epochs=1",
+        "--show_progress=False",
+    )
+    assert done.returncode == 0, done.stderr
+    assert "LambdaOptMF on ml-1m" in done.stdout
