@@ -7,6 +7,7 @@ Ray, which takes seconds; it is imported when a function is called, after its ar
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -73,11 +74,22 @@ def run_recbole(
     """
     with recording() as record:
         settings = config_dict or {}
-        Config(model, dataset, config_file_list, dict(settings))  # its errors come before Ray
+        _check(model, dataset, config_file_list, settings)
         from recbole.quick_start import run_recbole
 
         result = run_recbole(model, dataset, config_file_list, dict(settings), saved, queue)
     return {**result, "checkpoint": record.checkpoint, "seconds": record.seconds}
+
+
+def _check(
+    model: str | None, dataset: str | None, files: list[str] | None, settings: Settings
+) -> None:
+    """Raise what ``Config`` raises, before Ray is imported; its warnings come when RecBole asks."""
+    logging.disable(logging.WARNING)
+    try:
+        Config(model, dataset, files, dict(settings))
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 def objective_function(
