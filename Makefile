@@ -33,7 +33,7 @@ clean:
 	rm -rf $(VENV) build dist *.egg-info log log_tensorboard saved
 
 # A command named python3.10 may be there and not run (pyenv's shims): each candidate is tried.
-$(STAMP): constraints.txt setup.cfg pyproject.toml
+$(STAMP): constraints.txt setup.cfg
 	@found=; for python in python3.11 python3.10 python3 python; do \
 	  if $$python -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 10), (3, 11)))' \
 	    2>/dev/null; then found=$$python; break; fi; done; \

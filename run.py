@@ -11,6 +11,8 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 EPILOG = """\
 Any other hyper-parameter of RecBole or of the model is given as --key=value, for example
   --learning_rate=0.005  --topk=[10,50]  --load_col="{'inter':['user_id','item_id']}"
@@ -55,9 +57,19 @@ def parse(arguments: list[str]) -> tuple[argparse.Namespace, dict[str, Any]]:
         settings[key] = value
     options.config_files = options.config_files.split()
     for file in options.config_files:
-        if not Path(file).is_file():
-            parser.error(f"--config_files: there is no file {file!r}")
+        if problem := _problem_with(file):
+            parser.error(f"--config_files: {problem}")
     return options, settings
+
+
+def _problem_with(file: str) -> str | None:
+    if not Path(file).is_file():
+        return f"there is no file {file!r}"
+    try:
+        content = yaml.load(Path(file).read_text(encoding="utf-8"), Loader=yaml.FullLoader)
+    except yaml.YAMLError as error:
+        return f"{file!r} is no yaml: {error}"
+    return None if isinstance(content, dict) else f"{file!r} has no lines of the form key: value"
 
 
 def main(arguments: list[str]) -> int:
@@ -80,7 +92,7 @@ def main(arguments: list[str]) -> int:
             port=options.port,
             group_offset=options.group_offset,
         )
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, FileNotFoundError, NotImplementedError, ImportError) as error:
         if settings.get("state", "").upper() == "DEBUG":
             traceback.print_exc()
         print(f"error: {error}\n(--state=DEBUG shows where)", file=sys.stderr)

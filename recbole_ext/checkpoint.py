@@ -11,7 +11,8 @@ import copy
 import os
 import pickle
 import tempfile
-from collections.abc import Callable, Iterable
+from collections import OrderedDict
+from collections.abc import Callable
 from logging import getLogger
 from pathlib import Path
 from typing import Any
@@ -29,12 +30,13 @@ from torch.optim import Optimizer
 from recbole_ext.random_state import capture_random_state, restore_random_state
 from recbole_ext.recording import note_checkpoint
 
-_REQUIRED = ("config", "epoch", "state_dict")
+_TO_RESUME = ("epoch", "cur_step", "best_valid_score")
+_SAFE_LOADING = hasattr(torch.serialization, "add_safe_globals")  # from torch 2.4 on
 
 
 def trust(*classes: Any) -> None:
     """Let ``torch.load`` rebuild these classes in safe loading."""
-    if hasattr(torch.serialization, "add_safe_globals"):  # from torch 2.4 on
+    if _SAFE_LOADING:
         torch.serialization.add_safe_globals(list(classes))
 
 
@@ -75,8 +77,7 @@ def resume_checkpoint(trainer: Trainer, resume_file: str | Path) -> None:
         ValueError: if it is damaged, or of another model or size than the trainer's.
     """
     checkpoint = load_checkpoint(resume_file, trainer.device)
-    optimizers = _optimizers(trainer)
-    _check_fits(checkpoint, trainer, optimizers, resume_file)
+    _check_fits(checkpoint, trainer, resume_file)
     trainer.saved_model_file = str(resume_file)
     trainer.start_epoch = checkpoint["epoch"] + 1
     trainer.cur_step = checkpoint["cur_step"]
@@ -84,7 +85,7 @@ def resume_checkpoint(trainer: Trainer, resume_file: str | Path) -> None:
     trainer.best_valid_result = checkpoint.get("best_valid_result")
     trainer.model.load_state_dict(checkpoint["state_dict"])
     trainer.model.load_other_parameter(checkpoint.get("other_parameter"))
-    for name, optimizer in optimizers.items():
+    for name, optimizer in _optimizers(trainer).items():
         optimizer.load_state_dict(_optimizer_states(checkpoint)[name])
     trainer.resumed_random_state = checkpoint.get("random_state")
     if trainer.resumed_random_state is None:
@@ -135,18 +136,19 @@ def load_checkpoint(path: str | Path, device: torch.device | str | None = None) 
     if not Path(path).is_file():
         raise FileNotFoundError(f"checkpoint {path} does not exist")
     try:
-        checkpoint = torch.load(path, map_location=device)
+        safe = {"weights_only": True} if _SAFE_LOADING else {}
+        checkpoint = torch.load(path, map_location=device, **safe)
     except (RuntimeError, OSError, EOFError, pickle.UnpicklingError, KeyError, ValueError) as error:
         raise ValueError(
             f"checkpoint {path} cannot be read: it is truncated, or no checkpoint of this package. "
             "Use another checkpoint or train again; for an old RecBole file that you trust, see "
             f"recbole_ext.checkpoint.convert_trusted_checkpoint ({_first_line(error)})"
         ) from error
-    missing = [
-        key for key in _REQUIRED if not isinstance(checkpoint, dict) or key not in checkpoint
-    ]
+    kinds = {"config": Config, "state_dict": dict}
+    content = checkpoint if isinstance(checkpoint, dict) else {}
+    missing = [key for key, kind in kinds.items() if not isinstance(content.get(key), kind)]
     if missing:
-        raise ValueError(f"{path} is no RecBole checkpoint: it has no {', '.join(missing)}")
+        raise ValueError(f"{path} is no RecBole checkpoint: it has no {' and no '.join(missing)}")
     return checkpoint
 
 
@@ -170,11 +172,30 @@ def write_atomically(state: dict[str, Any], path: str | Path) -> None:
             torch.save(state, file, pickle_protocol=2)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)  # mkstemp makes it private
+        _check_safe(temporary)
+        os.chmod(temporary, 0o666 & ~_umask())  # mkstemp makes it private
         os.replace(temporary, path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def _check_safe(path: str) -> None:
+    """Refuse, while there is time, to write what safe loading would refuse to read."""
+    unsafe_globals = getattr(torch.serialization, "get_unsafe_globals_in_checkpoint", None)
+    unsafe = sorted(unsafe_globals(path)) if unsafe_globals else []
+    if unsafe:
+        raise ValueError(
+            f"the checkpoint would hold {', '.join(unsafe)}, which torch does not load safely: "
+            "give hyper-parameters as plain numbers, strings, lists and dictionaries, or allow "
+            "the class with recbole_ext.checkpoint.trust"
+        )
+
+
+def _umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current
 
 
 def portable_config(config: Config) -> Config:
@@ -186,11 +207,14 @@ def portable_config(config: Config) -> Config:
 
 
 def plain(value: Any) -> Any:
-    """Turn numpy scalars, at any depth of dictionaries, lists and tuples, into Python's."""
+    """Replace numpy's scalars, paths and kinds of ``dict``, at any depth, by plain ones."""
     if isinstance(value, np.generic):
         return value.item()
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
     if isinstance(value, dict):
-        return type(value)((key, plain(item)) for key, item in value.items())
+        kind = OrderedDict if isinstance(value, OrderedDict) else dict
+        return kind((key, plain(item)) for key, item in value.items())
     if type(value) in (list, tuple, set):
         return type(value)(plain(item) for item in value)
     return value
@@ -218,7 +242,7 @@ def _state(trainer: Trainer, epoch: int) -> dict[str, Any]:
 def _other_parameters(model: Any) -> dict[str, Any]:
     """RecBole's list, without layers (SASRecF, DIN): those are in the state_dict already."""
     listed = model.other_parameter()
-    return {key: value for key, value in listed.items() if not isinstance(value, nn.Module)}
+    return plain({key: v for key, v in listed.items() if not isinstance(v, nn.Module)})
 
 
 def _optimizers(trainer: Trainer) -> dict[str, Optimizer]:
@@ -230,24 +254,31 @@ def _optimizer_states(checkpoint: dict[str, Any]) -> dict[str, Any]:
     return {"optimizer": checkpoint.get("optimizer"), **checkpoint.get("other_optimizers", {})}
 
 
-def _check_fits(
-    checkpoint: dict[str, Any], trainer: Trainer, optimizers: Iterable[str], path: str | Path
-) -> None:
-    theirs, ours = checkpoint["config"]["model"], trainer.config["model"]
-    if theirs.lower() != ours.lower():
-        raise ValueError(f"checkpoint {path} holds a {theirs}, this run trains a {ours}")
+def _check_fits(checkpoint: dict[str, Any], trainer: Trainer, path: str | Path) -> None:
+    missing = [key for key in _TO_RESUME if key not in checkpoint]
+    states = _optimizer_states(checkpoint)
+    missing += [name for name in _optimizers(trainer) if not states.get(name)]
+    if missing:
+        raise ValueError(f"checkpoint {path} cannot be resumed: it has no {', '.join(missing)}")
+    saved, config = checkpoint["config"], trainer.config
+    for key in ("model", "dataset", "learner", "lambda_learner", "regularizer"):
+        if saved[key] != config[key]:
+            raise ValueError(
+                f"checkpoint {path} was trained with {key}: {saved[key]}, this run has {key}: "
+                f"{config[key]}"
+            )
+    for key in ("learning_rate", "lambda_learning_rate", "weight_decay"):
+        if saved[key] != config[key]:
+            trainer.logger.warning(f"{key} stays {saved[key]} as in {path}, not {config[key]}")
     shapes = {key: tuple(value.shape) for key, value in checkpoint["state_dict"].items()}
     wanted = {key: tuple(value.shape) for key, value in trainer.model.state_dict().items()}
     wrong = sorted(key for key in {*shapes, *wanted} if shapes.get(key) != wanted.get(key))
     if wrong:
         differences = "; ".join(f"{k}: {shapes.get(k)} instead of {wanted.get(k)}" for k in wrong)
         raise ValueError(
-            f"checkpoint {path} is of another size than this run's {ours} ({differences}): use the "
-            "dataset and hyper-parameters that it was trained with"
+            f"checkpoint {path} is of another size than this run ({differences}): use the "
+            "hyper-parameters that it was trained with"
         )
-    missing = sorted(set(optimizers) - {k for k, v in _optimizer_states(checkpoint).items() if v})
-    if missing:
-        raise ValueError(f"checkpoint {path} has no state for {', '.join(missing)}")
 
 
 def _first_line(error: Exception) -> str:

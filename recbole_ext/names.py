@@ -6,7 +6,7 @@ from logging import getLogger
 
 from recbole.config import Config
 
-from recbole_ext.hyperparameters import nearest
+from recbole_ext.hyperparameters import Settings, nearest
 
 # Keys that RecBole or this package reads and that stand in no yaml of RecBole's.
 # fmt: off
@@ -45,6 +45,24 @@ def check_names(config: Config, model: str, strict: bool) -> None:
         getLogger().warning(_message(model, unknown, known))
 
 
+def check_valid_metric(settings: Settings) -> None:
+    """Refuse a ``valid_metric`` that is not computed; RecBole notices after the first epoch.
+
+    Raises:
+        ValueError: naming it, and the metrics that are computed.
+    """
+    metrics, cutoffs = settings["metrics"], settings["topk"]
+    names = [metrics] if isinstance(metrics, str) else list(metrics)
+    name, at, cutoff = str(settings["valid_metric"]).partition("@")
+    values = cutoffs if isinstance(cutoffs, list | tuple) else [cutoffs]
+    computed = not at or cutoff in {str(value) for value in values}
+    if name.lower() not in {known.lower() for known in names} or not computed:
+        raise ValueError(
+            f"valid_metric: {settings['valid_metric']} is not computed: metrics are {names} at "
+            f"topk: {values}"
+        )
+
+
 def _message(model: str, keys: list[str], known: set[str]) -> str:
-    hints = "; ".join(f"{key!r}{nearest(key, known).replace('?', '')}" for key in keys)
-    return f"{model} knows no hyper-parameter {hints}."
+    hints = " ".join(f"{key!r}.{nearest(key, known)}" for key in keys)
+    return f"{model} knows no hyper-parameter {hints}"

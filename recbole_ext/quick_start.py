@@ -7,11 +7,13 @@ Ray, which takes seconds; it is imported when a function is called, after its ar
 
 from __future__ import annotations
 
+import copy
 import logging
 from pathlib import Path
 from typing import Any
 
 from recbole.config import Config
+from recbole.utils import get_trainer
 
 from recbole_ext.checkpoint import load_checkpoint
 from recbole_ext.recording import recording
@@ -38,9 +40,12 @@ def run(
     """``recbole.quick_start.run``: one process, or one for each GPU; same arguments."""
     if nproc == 1 and world_size <= 0:
         return run_recbole(model, dataset, config_file_list, config_dict, saved)
+    settings = PluginSettings(copy.deepcopy(config_dict or {}))
+    config = _checked(model, dataset, config_file_list, settings)
+    if getattr(get_trainer(config["MODEL_TYPE"], config["model"]), "one_process", False):
+        raise ValueError(f"nproc must be 1, got {nproc}: {config['model']} trains in one process")
     from recbole.quick_start import run
 
-    settings = PluginSettings(config_dict or {})
     return run(
         model, dataset, config_file_list, settings, saved, nproc, world_size, ip, port, group_offset
     )
@@ -73,23 +78,26 @@ def run_recbole(
         FileNotFoundError: for a missing dataset or file.
     """
     with recording() as record:
-        settings = config_dict or {}
-        _check(model, dataset, config_file_list, settings)
+        settings = copy.deepcopy(config_dict or {})  # RecBole changes what it is given
+        if "local_rank" not in settings:  # one of several processes: the first has checked
+            _checked(model, dataset, config_file_list, settings)
         from recbole.quick_start import run_recbole
 
-        result = run_recbole(model, dataset, config_file_list, dict(settings), saved, queue)
-    return {**result, "checkpoint": record.checkpoint, "seconds": record.seconds}
+        result = run_recbole(model, dataset, config_file_list, settings, saved, queue)
+    checkpoint = record.checkpoint if saved else None
+    return {**result, "checkpoint": checkpoint, "seconds": record.seconds}
 
 
-def _check(
+def _checked(
     model: str | None, dataset: str | None, files: list[str] | None, settings: Settings
-) -> None:
+) -> Config:
     """Raise what ``Config`` raises, before Ray is imported; its warnings come when RecBole asks."""
-    logging.disable(logging.WARNING)
+    before = logging.root.manager.disable
+    logging.disable(max(before, logging.WARNING))
     try:
-        Config(model, dataset, files, dict(settings))
+        return Config(model, dataset, files, copy.deepcopy(settings))
     finally:
-        logging.disable(logging.NOTSET)
+        logging.disable(before)
 
 
 def objective_function(

@@ -31,7 +31,8 @@ def restore_random_state(
     kind, keys, *rest = state["numpy"]
     np.random.set_state((kind, keys.cpu().numpy().astype(np.uint32), *rest))
     torch.set_rng_state(state["torch"].cpu())
-    if state["cuda"] and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all([cuda.cpu() for cuda in state["cuda"]])
+    if torch.cuda.is_available():
+        devices = state["cuda"][: torch.cuda.device_count()]
+        torch.cuda.set_rng_state_all([device.cpu() for device in devices])
     if loader_generator is not None and "loader" in state:
         loader_generator.set_state(state["loader"].cpu())

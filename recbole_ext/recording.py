@@ -17,8 +17,10 @@ class Recording:
     """A run under way or done.
 
     Attributes:
-        seconds: time of each phase; a phase inside another (validation inside training) counts
-        once. checkpoint: path of the file that holds the best epoch, if one was saved.
+        seconds: time of each phase; a phase inside another (validation in training) counts once.
+        checkpoint: path of the file that holds the best epoch, if one was saved.
+        phase: the phase under way.
+        since: when it began.
     """
 
     seconds: dict[str, float] = field(default_factory=dict)

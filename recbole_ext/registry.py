@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 import types
+from collections import defaultdict
 from collections.abc import Callable
 from functools import wraps
 from importlib.machinery import ModuleSpec
@@ -23,8 +24,8 @@ from recbole.model.abstract_recommender import AbstractRecommender
 from recbole_ext import checkpoint
 from recbole_ext.data.download import download
 from recbole_ext.hyperparameters import nearest
-from recbole_ext.names import check_names
-from recbole_ext.properties import PROPERTIES, model_names
+from recbole_ext.locations import PROPERTIES, model_names
+from recbole_ext.names import check_names, check_valid_metric
 from recbole_ext.recording import timed
 
 _MODULE = "recbole.model.general_recommender"
@@ -44,9 +45,8 @@ def register_model(
 
     Args:
         model: the model's class; its name is the model's name.
-        properties: yaml with the model's hyper-parameters; by default
-        ``properties/model/<Name>.yaml``
-            of this package.
+        properties: yaml with the model's hyper-parameters; by default this package's
+            ``properties/model/<Name>.yaml``.
         trainer: its trainer; by default RecBole's for the model's type.
         dataset: its dataset; by default RecBole's for the model's type.
 
@@ -141,12 +141,14 @@ def _with_registered_properties(original: Callable) -> Callable:
 
     def load_internal_config_dict(config: Config, model: str, model_class: type, data: str) -> None:
         original(config, model, model_class, data)
-        checkpoint.trust(model_class)
+        checkpoint.trust(model_class)  # for files that RecBole's pre-training writes itself
         if model in _PROPERTIES_OF:
             config._update_internal_config_dict(_PROPERTIES_OF[model])
-        check_names(config, model, strict=model in _PROPERTIES_OF)
+        final = {**config.internal_config_dict, **config.external_config_dict}
+        if model in known_models():  # not a class that somebody passes without a yaml
+            check_names(config, model, strict=model in _PROPERTIES_OF)
+            check_valid_metric(final)
         if hasattr(model_class, "check_hyperparameters"):
-            final = {**config.internal_config_dict, **config.external_config_dict}
-            model_class.check_hyperparameters(final)
+            model_class.check_hyperparameters(defaultdict(lambda: None, final))
 
     return load_internal_config_dict

@@ -28,7 +28,8 @@ def summarize(model: str, dataset: str, result: Mapping[str, Any] | None) -> str
         f"{model} on {dataset}",
         tabulate(rows, ("metric", "valid", "test"), floatfmt=".4f"),
     ]
-    seconds = result.get("seconds") or {}
-    lines.append("seconds: " + ", ".join(f"{name} {value:.1f}" for name, value in seconds.items()))
-    lines.append(f"checkpoint: {result.get('checkpoint') or 'not saved'}")
+    if "seconds" in result:  # of several processes there are only the metrics
+        seconds = [f"{name} {value:.1f}" for name, value in result["seconds"].items()]
+        lines.append("seconds: " + ", ".join(seconds))
+        lines.append(f"checkpoint: {result['checkpoint'] or 'not saved'}")
     return "\n".join(lines)

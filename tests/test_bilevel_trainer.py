@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import math
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,7 @@ from recbole_ext.data.triples import TripleSampler
 from recbole_ext.functional.bpr import Triples
 from recbole_ext.functional.gradients import clip_gradient_norm
 from recbole_ext.functional.hypergradient import Side, analytic_hypergradient
+from recbole_ext.functional.unrolled import unrolled_hypergradient
 from recbole_ext.lambda_network import GRANULARITIES, LambdaNetwork
 from tests.helpers import Run, small_world
 
@@ -90,19 +92,83 @@ def test_analytic_and_higher_train_to_the_same_lambda(world: dict[str, Any]) -> 
     torch.testing.assert_close(states[0], states[1], rtol=1e-3, atol=1e-6)
 
 
-def test_more_lookahead_steps_change_lambda(world: dict[str, Any]) -> None:
-    settings = {**world, "meta_gradient": "higher", "epochs": 1}
-    one, three = (Run(**settings, lookahead_steps=k).fit().state() for k in (1, 3))
-    key = "lambda_network.tables.user"
-    assert not torch.equal(one[key], three[key])
+def test_lookahead_takes_the_coming_batch_and_then_fresh_ones(
+    world: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def record(tables: Any, optimizer: Any, train: list[Triples], *rest: Any) -> Tensor:
+        seen.append(train)
+        return unrolled_hypergradient(tables, optimizer, train, *rest)
+
+    monkeypatch.setattr("recbole_ext.trainer.hypergradients.unrolled_hypergradient", record)
+    run = Run(**world, meta_gradient="higher", lookahead_steps=3)
+    run.trainer._set_up_lambda(*run.data[:2])
+    batch = Triples(*torch.tensor([[1, 2, 3], [2, 3, 4]]).T.contiguous())
+    run.trainer._hypergradient(batch, batch)
+    (train,) = seen
+    assert len(train) == 3
+    assert train[0] is batch
+    assert all(len(more.users) == 2 for more in train[1:])
 
 
-def test_the_update_interval_counts_batches(world: dict[str, Any]) -> None:
-    trainer = Run(**world, epochs=1, lambda_update_interval=2).fit().trainer
-    ratings = len(trainer._hypergradient.train_sampler.users)
-    batches = math.ceil(ratings / WORLD["train_batch_size"])
-    assert batches > 2
-    assert len(trainer._lambda_losses) == math.ceil(batches / 2)
+def test_the_update_interval_counts_batches_through_epochs(world: dict[str, Any]) -> None:
+    """4 batches an epoch and a λ step every 3rd: batches 0, 3 | 6 | 9."""
+    run = Run(**{**world, "train_batch_size": 30}, epochs=3, lambda_update_interval=3)
+    taken: list[int] = []
+    step = run.trainer._lambda_step
+    run.trainer._lambda_step = lambda batch: (taken.append(run.trainer._batch), step(batch))
+    run.fit()
+    assert math.ceil(len(run.trainer._hypergradient.train_sampler.users) / 30) == 4
+    assert taken == [0, 3, 6, 9]
+
+
+@pytest.mark.parametrize(
+    "negatives",
+    [
+        {"distribution": "uniform", "sample_num": 1},
+        {"distribution": "popularity", "sample_num": 1, "alpha": 0.5},
+        {"distribution": "popularity", "sample_num": 3},
+    ],
+)
+def test_expected_shares_are_those_of_the_drawn_batches(negatives: dict[str, Any]) -> None:
+    run = Run(lookahead_penalty="expected", train_neg_sample_args=negatives, train_batch_size=4096)
+    loader = run.trainer._set_up_lambda(*run.data[:2])
+    counts, total = torch.zeros(run.model.n_items), 0
+    for _ in range(6):
+        for batch in loader:
+            for key in ("item_id", "neg_item_id"):
+                counts += torch.bincount(batch[key], minlength=run.model.n_items)
+            total += len(batch)
+    expected = run.trainer._hypergradient.item_shares
+    for some in (expected.argsort()[-200:], expected.argsort()[1:-800]):  # busy and rare items
+        drawn = (counts[some] / total).sum()
+        assert drawn.item() == pytest.approx(expected[some].sum().item(), rel=0.05)
+
+
+def test_the_progress_bar_shows_losses_and_lambda(
+    world: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    Run(**{**world, "epochs": 1}).fit(show_progress=True)
+    shown = capsys.readouterr().err
+    assert re.search(r"Train +0.*loss=0\.\d{4}, λ loss=0\.\d{4}, mean λ=\d\.\d\de[+-]\d\d", shown)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"eval_args": {"mode": "uni5"}},
+        {"eval_args": {"mode": "pop5"}, "lambda_source": "valid"},
+        {"eval_args": {"split": {"LS": "valid_and_test"}}},
+        {"eval_args": {"split": {"LS": "test_only"}}},
+        {"train_neg_sample_args": {"distribution": "uniform", "dynamic": True, "candidate_num": 2}},
+        {"weight_decay": 0.01, "enable_amp": True, "worker": 1},
+    ],
+)
+def test_recboles_options_work(world: dict[str, Any], settings: dict[str, Any]) -> None:
+    run = Run(**world, **settings).fit()
+    assert (run.model.lambda_network.tables["user"] > 0).any()
+    assert 0 <= run.test()["ndcg@10"] <= 1
 
 
 @pytest.mark.parametrize("granularity", ["user+item", "dimension+user+item"])
@@ -135,18 +201,18 @@ def test_lambda_is_larger_where_ratings_are_noise(noise: dict[str, Any]) -> None
     assert strength[noisy].mean() > 2 * strength[tasteful].mean()
 
 
+def pairs(dataset: Any) -> set[tuple[int, int]]:
+    feat = dataset.inter_feat
+    return set(zip(feat["user_id"].tolist(), feat["item_id"].tolist(), strict=True))
+
+
 def test_holdout_and_training_share_no_rating() -> None:
     run = Run()
     whole = run.data[0]._dataset
     loader, held_out = split_holdout(run.data[0], 0.1)
-
-    def pairs(dataset: Any) -> set[tuple[int, int]]:
-        feat = dataset.inter_feat
-        return set(zip(feat["user_id"].tolist(), feat["item_id"].tolist(), strict=True))
-
     assert pairs(held_out).isdisjoint(pairs(loader._dataset))
     assert pairs(held_out) | pairs(loader._dataset) == pairs(whole)
-    assert len(held_out) / len(whole) == pytest.approx(0.1, abs=0.01)
+    assert len(held_out) / len(whole) == pytest.approx(0.1, abs=0.005)
     later = pairs(run.data[1]._dataset) | pairs(run.data[2]._dataset)
     assert pairs(held_out).isdisjoint(later)
     # a held-out item is masked in evaluation and never drawn as a negative
@@ -154,12 +220,34 @@ def test_holdout_and_training_share_no_rating() -> None:
     assert all(item in used[user] for user, item in pairs(held_out))
 
 
+@pytest.mark.parametrize(("n", "ratio", "expected"), [(4, 0.1, 0), (6, 0.1, 1), (1, 0.9, 0)])
+def test_each_user_gives_a_rounded_share_but_never_all(
+    write_dataset: Callable[..., str], n: int, ratio: float, expected: int
+) -> None:
+    few, busy = [("few", i) for i in range(n + 1)], [("busy", i) for i in range(20)]
+    path = write_dataset([*few, *busy, *[("other", i) for i in range(20, 40)]])
+    split = {"split": {"LS": "test_only"}}  # takes one rating of each user
+    run = Run(dataset="world", data_path=path, load_col={"inter": "*"}, eval_args=split)
+    whole = run.data[0]._dataset
+    _, held_out = split_holdout(run.data[0], ratio)
+    user = whole.token2id("user_id", "few")
+    kept = sum(u == user for u, _ in pairs(whole))
+    assert kept == n
+    assert sum(u == user for u, _ in pairs(held_out)) == expected
+
+
 def test_lambda_source_decides_what_lambda_learns_from() -> None:
-    for source, size in (("valid", 1), ("holdout", 0)):
+    for source in ("valid", "holdout"):
         run = Run(lambda_source=source, epochs=1).fit()
-        valid = run.data[1]._dataset.inter_feat["user_id"]
-        same = len(run.trainer._lambda_data.users) == len(valid)
-        assert same == bool(size)
+        data = run.trainer._lambda_data
+        drawn = set(zip(data.users.tolist(), data.items.tolist(), strict=True))
+        trained = pairs(run.trainer._hypergradient.train_sampler.dataset)
+        assert drawn.isdisjoint(trained)
+        if source == "valid":
+            assert drawn == pairs(run.data[1]._dataset)
+            assert trained == pairs(run.data[0]._dataset)
+        else:
+            assert drawn | trained == pairs(run.data[0]._dataset)
 
 
 def test_triples_are_positives_and_negatives() -> None:

@@ -1,7 +1,13 @@
 from __future__ import annotations
 
+import copy
+import logging
+import os
 import random
+import stat
+from collections import defaultdict
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +16,11 @@ import pytest
 import torch
 from recbole.trainer import Trainer
 
+import recbole_ext
 from recbole_ext import checkpoint
+from recbole_ext.quick_start import PluginSettings
 from recbole_ext.random_state import capture_random_state, restore_random_state
-from tests.helpers import Run, small_world
+from tests.helpers import QUICK, Run, small_world
 from tests.test_seams import original
 
 
@@ -28,6 +36,12 @@ def world(write_dataset: Callable[..., str]) -> dict[str, Any]:
         "learning_rate": 0.01,
         "stopping_step": 100,
     }
+
+
+safe_loading = pytest.mark.skipif(
+    not hasattr(torch.serialization, "add_safe_globals"),
+    reason="torch before 2.4 cannot be told which classes are safe",
+)
 
 
 def same(one: Any, other: Any) -> bool:
@@ -106,6 +120,7 @@ def test_lambda_and_its_optimizer_are_in_the_checkpoint(world: dict[str, Any]) -
     assert len(main) == 2  # users and items: no λ
 
 
+@safe_loading
 def test_a_checkpoint_loads_with_torchs_safe_loading(world: dict[str, Any]) -> None:
     run = Run(**{**world, "epochs": np.int64(1), "learning_rate": np.float64(0.01)}).fit()
     saved = torch.load(run.trainer.saved_model_file, weights_only=True)
@@ -123,6 +138,7 @@ def test_stock_recbole_cannot_reload_its_own_checkpoint(world: dict[str, Any]) -
         torch.load(run.trainer.saved_model_file, weights_only=True)
 
 
+@safe_loading
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol 4")
 def test_an_old_checkpoint_is_converted_on_request(world: dict[str, Any], tmp_path: Path) -> None:
     run = Run("BPR", **world)
@@ -181,7 +197,7 @@ def test_foreign_files_are_named(tmp_path: Path) -> None:
 def test_a_checkpoint_that_does_not_fit_changes_nothing(world: dict[str, Any]) -> None:
     file = Run(**world).fit(valid=False).trainer.saved_model_file
     other = Run("BPR", **world)
-    with pytest.raises(ValueError, match="holds a LambdaOptMF, this run trains a BPR"):
+    with pytest.raises(ValueError, match="with model: LambdaOptMF, this run has model: BPR"):
         other.trainer.resume_checkpoint(file)
     wider = Run(**{**world, "embedding_size": 9})
     before = wider.state()
@@ -189,6 +205,95 @@ def test_a_checkpoint_that_does_not_fit_changes_nothing(world: dict[str, Any]) -
         wider.trainer.resume_checkpoint(file)
     assert same(wider.state(), before)
     assert wider.trainer.start_epoch == 0
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "message"),
+    [
+        ({}, {"learner": "sgd"}, "with learner: adam, this run has learner: sgd"),
+        ({}, {"learner": "sparse_adam"}, "with learner: adam, this run has learner: sparse_adam"),
+        (
+            {},
+            {"lambda_learner": "adam"},
+            "lambda_learner: sparse_adam, this run has lambda_l",
+        ),
+        ({"lambda_granularity": "global"}, {"regularizer": "fixed"}, "regularizer: lambda_opt"),
+    ],
+)
+def test_resuming_with_other_settings_changes_nothing(
+    world: dict[str, Any], first: dict[str, Any], second: dict[str, Any], message: str
+) -> None:
+    file = Run(**{**world, **first}).fit(valid=False).trainer.saved_model_file
+    other = Run(**{**world, **first, **second})
+    before, optimizer = other.state(), copy.deepcopy(other.trainer.optimizer.state_dict())
+    with pytest.raises(ValueError, match=message):
+        other.trainer.resume_checkpoint(file)
+    assert same(other.state(), before)
+    assert same(other.trainer.optimizer.state_dict(), optimizer)
+    assert other.trainer.start_epoch == 0
+
+
+def test_a_new_learning_rate_is_not_taken_in_silence(
+    world: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    file = Run(**world).fit(valid=False).trainer.saved_model_file
+    other = Run(**{**world, "learning_rate": 0.5})
+    with caplog.at_level(logging.WARNING):
+        other.trainer.resume_checkpoint(file)
+    assert "learning_rate stays 0.01" in caplog.text
+
+
+@pytest.mark.parametrize("key", ["cur_step", "best_valid_score", "optimizer", "other_optimizers"])
+def test_a_checkpoint_that_lacks_something_changes_nothing(
+    world: dict[str, Any], tmp_path: Path, key: str
+) -> None:
+    saved = checkpoint.load_checkpoint(Run(**world).fit(valid=False).trainer.saved_model_file)
+    del saved[key]
+    checkpoint.write_atomically(saved, tmp_path / "less.pth")
+    other = Run(**world)
+    before, path = other.state(), other.trainer.saved_model_file
+    with pytest.raises(ValueError, match=r"less\.pth cannot be resumed: it has no"):
+        other.trainer.resume_checkpoint(tmp_path / "less.pth")
+    assert same(other.state(), before)
+    assert other.trainer.saved_model_file == path
+
+
+def test_any_plain_setting_can_be_saved(world: dict[str, Any]) -> None:
+    given = PluginSettings({**world, "data_path": Path(world["data_path"])})
+    result = recbole_ext.run_recbole("BPR", config_dict=PluginSettings({**given, **QUICK}))
+    config, *_ = recbole_ext.load_data_and_model(result["checkpoint"])
+    assert config["data_path"] == str(Path(world["data_path"]) / "world")
+
+
+def test_containers_that_recboles_models_keep_can_be_saved(tmp_path: Path) -> None:
+    ripples = defaultdict(list, {1: [(torch.zeros(2), torch.ones(2))]})  # RippleNet's
+    model = torch.nn.Module()
+    model.other_parameter = lambda: {"ripple_set": ripples, "layer": torch.nn.Linear(1, 1)}
+    path = tmp_path / "x.pth"
+    checkpoint.write_atomically(checkpoint._other_parameters(model), path)
+    loaded = torch.load(path)
+    assert list(loaded) == ["ripple_set"]  # a layer is in the state_dict already
+    assert loaded["ripple_set"][1][0][1].tolist() == [1, 1]
+
+
+@safe_loading
+def test_what_could_not_be_read_is_not_written(world: dict[str, Any], tmp_path: Path) -> None:
+    path = tmp_path / "x.pth"
+    checkpoint.write_atomically({"epoch": 1}, path)
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match=r"would hold fractions\.Fraction, which torch does not"):
+        checkpoint.write_atomically({"epoch": Fraction(1, 2)}, path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.glob(".x.pth*")) == []
+
+
+def test_the_umask_is_honoured(tmp_path: Path) -> None:
+    path, before = tmp_path / "x.pth", os.umask(0o077)
+    try:
+        checkpoint.write_atomically({"epoch": 1}, path)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
 def test_every_generator_comes_back() -> None:

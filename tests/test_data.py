@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -49,6 +48,19 @@ def test_a_validation_set_without_positives(write_dataset: Callable[..., str]) -
         Run(**settings(path, eval_args=split))
 
 
+def test_a_split_without_three_parts(write_dataset: Callable[..., str]) -> None:
+    path = write_dataset(small_world())
+    with pytest.raises(ValueError, match=r"eval_args\.split must give three parts"):
+        Run(**settings(path, eval_args={"split": {"RS": [0.8, 0.2]}}))
+
+
+def test_lambda_from_a_validation_set_that_was_left_out(write_dataset: Callable[..., str]) -> None:
+    path, split = write_dataset(small_world()), {"split": {"LS": "test_only"}}
+    run = Run(**settings(path, eval_args=split, lambda_source="valid"))
+    with pytest.raises(ValueError, match="lambda_source: valid needs a validation set"):
+        run.fit()
+
+
 def test_users_too_small_for_a_holdout(write_dataset: Callable[..., str]) -> None:
     path = write_dataset([(u, i) for u in range(6) for i in range(u, u + 3)])
     split = {"split": {"RS": [1, 1, 1]}, "group_by": "user", "order": "RO", "mode": "full"}
@@ -94,9 +106,30 @@ def test_a_download_that_breaks_leaves_no_folder(tmp_path: Path) -> None:
     assert not (tmp_path / "wanted").exists()
 
 
+def test_a_half_extracted_download_is_not_taken_for_the_data(tmp_path: Path) -> None:
+    def full_disk(dataset: Dataset) -> None:
+        Path(dataset.dataset_path).mkdir()
+        (Path(dataset.dataset_path) / "wanted.inter").write_text("user_id:tok")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(FileNotFoundError, match="No space left on device"):
+        download(full_disk)(Wanted(tmp_path / "wanted"))
+    assert not (tmp_path / "wanted").exists()
+
+
+def test_ctrl_c_during_a_download_leaves_no_folder(tmp_path: Path) -> None:
+    def interrupted(dataset: Dataset) -> None:
+        Path(dataset.dataset_path).mkdir()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        download(interrupted)(Wanted(tmp_path / "wanted"))
+    assert not (tmp_path / "wanted").exists()
+
+
 def test_recboles_barrier_after_a_download_is_passed_over(tmp_path: Path) -> None:
     """In one process RecBole 1.2.1 fails after every successful download; the next run works."""
-    with pytest.raises(ValueError, match="process group"):
+    with pytest.raises((ValueError, RuntimeError), match="process group"):
         torch.distributed.barrier()
 
     def complete(dataset: Dataset) -> None:
@@ -109,9 +142,8 @@ def test_recboles_barrier_after_a_download_is_passed_over(tmp_path: Path) -> Non
 
 
 def test_columns_that_the_file_lacks_and_nobody_needs_are_no_error(
-    write_dataset: Callable[..., str], caplog: pytest.LogCaptureFixture
+    write_dataset: Callable[..., str],
 ) -> None:
     """RecBole's default load_col names a timestamp; ml-1m of some sources has none."""
-    with caplog.at_level(logging.WARNING):
-        run = Run(dataset="world", data_path=write_dataset(small_world()))
+    run = Run(dataset="world", data_path=write_dataset(small_world()))
     assert set(run.data[0]._dataset.inter_feat.columns) >= {"user_id", "item_id"}

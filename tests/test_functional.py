@@ -29,7 +29,8 @@ def test_the_penalty_is_the_batch_share_of_each_row() -> None:
     torch.testing.assert_close(l2_penalty(table[ids], strength[ids]), expected)
 
 
-def test_expected_shares_by_enumeration() -> None:
+@pytest.mark.parametrize("weights", [[0, 1, 1, 1, 1, 1], [0, 4, 1, 9, 2, 0.5]])
+def test_expected_shares_by_enumeration(weights: list[float]) -> None:
     users, items = torch.tensor([1, 1, 2, 3, 3, 3]), torch.tensor([1, 2, 2, 1, 3, 4])
     n_users, n_items = 4, 6
     of_users, of_items = [0.0] * n_users, [0.0] * n_items
@@ -38,9 +39,10 @@ def test_expected_shares_by_enumeration() -> None:
         candidates = [i for i in range(1, n_items) if i not in seen]
         of_users[user] += 1 / len(users)
         of_items[item] += 1 / len(users)
+        total = sum(weights[i] for i in candidates)
         for negative in candidates:
-            of_items[negative] += 1 / len(users) / len(candidates)
-    found = expected_shares(users, items, n_users, n_items)
+            of_items[negative] += weights[negative] / total / len(users)
+    found = expected_shares(users, items, n_users, torch.tensor(weights))
     expected = torch.tensor(of_users).double(), torch.tensor(of_items).double()
     torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-12)
 

@@ -81,7 +81,7 @@ class World:
         if kind == "table":
             return torch.ones(N_USERS).double(), torch.ones(N_ITEMS).double()
         users, positives, _ = triples(TRAIN + MORE)
-        return expected_shares(users, positives, N_USERS, N_ITEMS)
+        return expected_shares(users, positives, N_USERS, torch.arange(N_ITEMS))
 
     def analytic(self, kind: str) -> tuple[float, dict[str, Tensor]]:
         self.network.zero_grad()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import json
 import logging
 import pickle
@@ -60,8 +61,18 @@ def test_plain_recbole_gives_the_same_result() -> None:
 def test_run_passes_its_arguments_on(tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text("embedding_size: 8\n")
-    result = recbole_ext.run("LambdaOptMF", "ml-100k", [str(file)], dict(QUICK), saved=False)
-    assert result["checkpoint"] is None
+    arguments = ("LambdaOptMF", "ml-100k", [str(file)])
+    result = recbole_ext.run(*arguments, {**QUICK, "embedding_size": 9})
+    config, model, *_ = recbole_ext.load_data_and_model(result["checkpoint"])
+    assert model.embedding_size == config["embedding_size"] == 9  # the dictionary wins
+    result = recbole_ext.run(*arguments[:2], [str(file)], dict(QUICK))
+    assert recbole_ext.load_data_and_model(result["checkpoint"])[1].embedding_size == 8
+    assert recbole_ext.run(*arguments, dict(QUICK), saved=False)["checkpoint"] is None
+
+
+def test_several_processes_are_refused_before_they_start() -> None:
+    with pytest.raises(ValueError, match="nproc must be 1, got 2: LambdaOptMF trains in one proc"):
+        recbole_ext.run("LambdaOptMF", "ml-100k", config_dict=dict(QUICK), nproc=2)
 
 
 def test_hypertuning_tunes_our_model(tmp_path: Path) -> None:
@@ -120,9 +131,20 @@ def test_a_wrong_argument_comes_before_ray() -> None:
     assert in_a_fresh_process(code) == "False"
 
 
+def test_a_logging_switch_of_the_caller_survives() -> None:
+    logging.disable(logging.CRITICAL)
+    try:
+        with pytest.raises(ValueError, match="no model 'Qqq'"):
+            recbole_ext.run_recbole("Qqq", "ml-100k")
+        assert logging.root.manager.disable == logging.CRITICAL
+    finally:
+        logging.disable(logging.NOTSET)
+
+
 def test_the_callers_settings_are_not_changed() -> None:
-    given = {**QUICK, "epochs": "1", "embedding_size": "8"}
-    before = dict(given)
+    negatives = {"distribution": "uniform", "sample_num": 1}
+    given = {**QUICK, "epochs": "1", "train_neg_sample_args": negatives}
+    before = copy.deepcopy(given)
     recbole_ext.run_recbole("LambdaOptMF", "ml-100k", config_dict=given, saved=False)
     assert given == before
 
@@ -139,6 +161,8 @@ def test_summary_shows_metrics_seconds_and_path() -> None:
     assert "ndcg@10    0.5000  0.2500" in text
     assert "seconds: training 1.2" in text
     assert "checkpoint: saved/x.pth" in text
+    alone = {key: result[key] for key in ("best_valid_result", "test_result")}
+    assert "checkpoint" not in summarize("BPR", "ml-100k", alone)
     assert "no result came back" in summarize("BPR", "ml-100k", None)
 
 

@@ -11,7 +11,7 @@ from recbole.model.general_recommender import BPR
 from recbole.utils import ModelType, get_model, get_trainer
 
 from recbole_ext import BilevelTrainer, CheckedDataset, LambdaOptMF, known_models, register_model
-from recbole_ext.properties import model_names
+from recbole_ext.locations import model_names
 from tests.helpers import QUICK, Run
 
 
@@ -88,13 +88,13 @@ def test_a_wrong_model_name_offers_the_nearest(wrong: str, hint: str) -> None:
 
 def test_an_unknown_hyperparameter_of_ours_is_refused(tmp_path: Path) -> None:
     expected = (
-        "LambdaOptMF knows no hyper-parameter 'lamda_granularity' Did you mean lambda_granularity"
+        "LambdaOptMF knows no hyper-parameter 'lamda_granularity'. Did you mean lambda_granularity"
     )
     with pytest.raises(ValueError, match=expected):
         Config("LambdaOptMF", "ml-100k", config_dict={"lamda_granularity": "user"})
     file = tmp_path / "typo.yaml"
     file.write_text("embeding_size: 8\n")
-    with pytest.raises(ValueError, match="'embeding_size' Did you mean embedding_size"):
+    with pytest.raises(ValueError, match=r"'embeding_size'\. Did you mean embedding_size"):
         Config("LambdaOptMF", "ml-100k", config_file_list=[str(file)])
 
 
@@ -103,7 +103,9 @@ def test_an_unknown_hyperparameter_of_recboles_is_a_warning(
 ) -> None:
     with caplog.at_level(logging.WARNING):
         Config("BPR", "ml-100k", config_dict={"embeding_size": 8})
-    assert "BPR knows no hyper-parameter 'embeding_size' Did you mean embedding_size" in caplog.text
+    assert (
+        "BPR knows no hyper-parameter 'embeding_size'. Did you mean embedding_size" in caplog.text
+    )
 
 
 def test_an_option_of_somebody_elses_script_is_a_warning(
@@ -140,6 +142,10 @@ def test_recboles_own_settings_give_no_warning(
         ({"lookahead_steps": 0}, "lookahead_steps must be a whole number of at least 1, got 0"),
         ({"lookahead_steps": 2}, "lookahead_steps: 2 needs meta_gradient: higher"),
         ({"learner": "adamw"}, "learner must be one of adam, sgd, sparse_adam; got 'adamw'"),
+        ({"learning_rate": "abc"}, "learning_rate must be a number above 0, got 'abc'"),
+        ({"weight_decay": -1}, "weight_decay must be a number of at least 0, got -1"),
+        ({"valid_metric": "MRR@20"}, r"valid_metric: MRR@20 is not computed: metrics are .*\[10\]"),
+        ({"valid_metric": "Foo@10"}, "valid_metric: Foo@10 is not computed"),
         ({"regularizer": "l1"}, "regularizer must be one of lambda_opt, fixed; got 'l1'"),
         ({"clip_grad_norm": {"max_norm": 1}}, "clip_grad_norm must be empty with regularizer"),
         (
@@ -161,8 +167,27 @@ def test_values_out_of_range_are_refused_before_data_is_loaded(
 
 
 def test_a_pairwise_model_needs_negatives() -> None:
-    with pytest.raises(ValueError, match=r"train_neg_sample_args\.distribution must be uniform or"):
-        Run(train_neg_sample_args=None)
+    for given in (None, {"distribution": "uniform", "sample_num": "none"}):
+        with pytest.raises(ValueError, match="train_neg_sample_args must name a distribution"):
+            Run(train_neg_sample_args=given)
+
+
+def test_a_subclass_with_a_short_yaml_of_its_own_names_the_missing_key(yaml: Path) -> None:
+    class Shorter(LambdaOptMF):
+        pass
+
+    register_model(Shorter, properties=yaml, trainer=BilevelTrainer)
+    with pytest.raises(ValueError, match="regularizer must be one of lambda_opt, fixed; got None"):
+        Config("Shorter", "ml-100k")
+
+
+def test_a_model_given_as_a_class_is_not_warned_about(caplog: pytest.LogCaptureFixture) -> None:
+    class Unregistered(BPR):
+        pass
+
+    with caplog.at_level(logging.WARNING):
+        Config(Unregistered, "ml-100k", config_dict={"embedding_size": 8, "own_weight": 1})
+    assert "own_weight" not in caplog.text
 
 
 def test_every_key_of_the_yaml_says_its_type_and_meaning() -> None:

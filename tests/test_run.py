@@ -52,6 +52,15 @@ def test_a_malformed_argument_is_named(argument: str, message: str) -> None:
     assert message in done.stderr
 
 
+@pytest.mark.parametrize("content", ["", "# nothing", "just words", "a: [1"])
+def test_a_config_file_that_is_no_mapping_is_named(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "bad.yaml"
+    file.write_text(content)
+    done = run(f"--config_files={file}")
+    assert done.returncode == 2
+    assert "bad.yaml" in done.stderr
+
+
 def test_a_key_given_twice_with_two_values_is_refused() -> None:
     done = run("--epochs=1", "--epochs=2")
     assert done.returncode == 2
@@ -65,8 +74,11 @@ def test_a_key_given_twice_with_two_values_is_refused() -> None:
             ["--model=LightSAN"],
             "error: model: there is no model 'LightSAN'. Did you mean LightSANs",
         ),
-        (["--embeding_size=8"], "'embeding_size' Did you mean embedding_size"),
+        (["--embeding_size=8"], "'embeding_size'. Did you mean embedding_size"),
         (["--lambda_granularity=all"], "lambda_granularity must be one of global"),
+        (["--valid_metric=Foo@10"], "error: valid_metric: Foo@10 is not computed"),
+        (["--metrics=[Foo]"], "error: valid_metric: MRR@10 is not computed: metrics are ['[Foo]']"),
+        (["--nproc=2"], "error: nproc must be 1, got 2: LambdaOptMF trains in one process"),
         (["--dataset=nowhere"], "error: dataset 'nowhere': there is no folder dataset/nowhere"),
     ],
 )

@@ -33,16 +33,27 @@ class CheckedDataset(Dataset):
             )
 
     def build(self) -> list[Dataset]:
-        """Split into training, validation and test parts, none of them empty.
+        """Split into training, validation and test parts.
+
+        Only leave-one-out splits that say so (``LS: valid_only``, ``test_only``) may leave a part
+        empty.
 
         Raises:
             ValueError: naming the part without positives.
         """
         parts = super().build()
+        split = self.config["eval_args"]["split"]
+        source = "benchmark_filename" if self.benchmark_filename_list else "eval_args.split"
+        value = self.benchmark_filename_list or split
+        if len(parts) != 3:
+            raise ValueError(
+                f"{source} must give three parts (training, validation, test), got {value}"
+            )
+        asked_for = (split or {}).get("LS") in ("valid_only", "test_only")
         for name, part in zip(("training", "validation", "test"), parts, strict=True):
-            if len(part) == 0:
+            if len(part) == 0 and (name == "training" or not asked_for):
                 raise ValueError(
                     f"dataset {self.dataset_name}: the {name} set has no positives; change "
-                    f"eval_args.split, got {self.config['eval_args']['split']}"
+                    f"{source}, got {value}"
                 )
         return parts

@@ -6,7 +6,6 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import torch
 from recbole.data.dataset import Dataset
 
 
@@ -23,10 +22,13 @@ def download(original: Callable[[Dataset], None]) -> Callable[[Dataset], None]:
         try:
             original(dataset)
         except Exception as error:
-            if any(folder.glob("*.inter")) and not torch.distributed.is_initialized():
+            if "process group" in str(error) and any(folder.glob("*.inter")):
                 return
             shutil.rmtree(folder, ignore_errors=True)
             raise FileNotFoundError(_explain(dataset.dataset_name, folder, error)) from error
+        except BaseException:  # Ctrl-C
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
 
     return download_or_explain
 

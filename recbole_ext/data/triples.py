@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from recbole.data.dataset import Dataset
 from recbole.sampler import Sampler
+from torch import Tensor
 
 from recbole_ext.functional.bpr import Triples
 
@@ -22,10 +24,21 @@ class TripleSampler:
     """
 
     def __init__(self, dataset: Dataset, sampler: Sampler, device: torch.device) -> None:
+        self.dataset = dataset
         self.users = dataset.inter_feat[dataset.uid_field]  # [n_interactions]
         self.items = dataset.inter_feat[dataset.iid_field]  # [n_interactions]
         self.sampler = sampler
         self.device = device
+
+    def negative_weight(self) -> Tensor:
+        """How likely each item is drawn as a negative, up to a factor, shape: [n_items]."""
+        weight = torch.ones(self.sampler.item_num).double()
+        if self.sampler.distribution == "popularity":
+            items = torch.as_tensor(np.asarray(self.sampler._get_candidates_list()))
+            counts = torch.bincount(items, minlength=self.sampler.item_num)
+            weight = counts.double() ** self.sampler.alpha
+        weight[0] = 0.0  # the padding item
+        return weight
 
     def draw(self, batch_size: int) -> Triples:
         """Draw ``batch_size`` triples."""

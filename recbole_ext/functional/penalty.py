@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import torch
 from torch import Tensor
 
 from recbole_ext.functional.bpr import Triples
+
+Lookup = Callable[[Tensor], Tensor]
 
 LOOKAHEAD_PENALTIES = ("batch", "table", "expected")
 
@@ -26,6 +30,24 @@ def l2_penalty(rows: Tensor, strength: Tensor) -> Tensor:
     return (strength * rows.square()).sum() / len(rows)
 
 
+def triple_penalty(rows: Sequence[Tensor], triples: Triples, user: Lookup, item: Lookup) -> Tensor:
+    """``Ω`` of a batch of triples: :func:`l2_penalty` of its users, positives and negatives.
+
+    Args:
+        rows: embeddings of the triples' users, positives and negatives, each of shape:
+            [batch_size, embedding_size]
+        triples: the batch.
+        user: gives λ of some users.
+        item: gives λ of some items.
+
+    Returns:
+        The penalty, shape: []
+    """
+    strengths = user(triples.users), item(triples.positives), item(triples.negatives)
+    of_user, of_positive, of_negative = map(l2_penalty, rows, strengths)
+    return of_user + of_positive + of_negative
+
+
 def batch_shares(ids: Tensor, n_rows: int, batch_size: int) -> Tensor:
     """How often each row occurs in a batch, per triple: the row's factor in :func:`l2_penalty`.
 
@@ -41,32 +63,32 @@ def batch_shares(ids: Tensor, n_rows: int, batch_size: int) -> Tensor:
 
 
 def expected_shares(
-    users: Tensor, items: Tensor, n_users: int, n_items: int
+    users: Tensor, items: Tensor, n_users: int, negative_weight: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Expectation of :func:`batch_shares` over batches of uniformly drawn ratings and negatives.
 
-    A user's negative is uniform over the real items that are not among the user's own.
+    A user's negative is drawn by weight among the items that are not the user's own.
 
     Args:
         users: user of each training interaction, shape: [n_interactions]
         items: item of each training interaction, shape: [n_interactions]
         n_users: number of users, with RecBole's padding row 0.
-        n_items: number of items, with RecBole's padding row 0.
+        negative_weight: how likely an item is drawn as a negative, up to a factor; 0 for RecBole's
+            padding item 0, shape: [n_items]
 
     Returns:
         Shares of the users, shape: [n_users], and of the items, shape: [n_items].
     """
-    total = len(users)
+    total, n_items = len(users), len(negative_weight)
     user_share = torch.bincount(users, minlength=n_users).double() / total
-    pairs = torch.unique(torch.stack([users, items]), dim=1)  # [2, distinct interactions]
-    seen = torch.bincount(pairs[0], minlength=n_users)
-    per_candidate = user_share / (n_items - 1 - seen).clamp(min=1)  # [n_users]
-    negative = per_candidate.sum() - torch.bincount(
-        pairs[1], weights=per_candidate[pairs[0]], minlength=n_items
-    )
-    negative[0] = 0.0  # the padding item is never drawn
-    item_share = torch.bincount(items, minlength=n_items).double() / total + negative.clamp(min=0)
-    return user_share, item_share
+    item_share = torch.bincount(items, minlength=n_items).double() / total
+    weight = negative_weight.double()
+    own = torch.unique(torch.stack([users, items]), dim=1)  # [2, distinct interactions]
+    own_weight = torch.bincount(own[0], weights=weight[own[1]], minlength=n_users)
+    # P(negative = i) = w_i · Σ_u share_u / (candidates' weight), over users who do not own i
+    per_weight = user_share / (weight.sum() - own_weight).clamp(min=torch.finfo(torch.double).tiny)
+    of_owners = torch.bincount(own[1], weights=per_weight[own[0]], minlength=n_items)
+    return user_share, item_share + weight * (per_weight.sum() - of_owners).clamp(min=0)
 
 
 def occurrences(triples: Triples) -> tuple[Tensor, Tensor]:

@@ -105,6 +105,16 @@ class LambdaNetwork(nn.Module):
         """λ of some items; shapes as in :meth:`user`."""
         return self._lookup("item", ids)
 
+    @torch.no_grad()
+    def fixed_user(self, ids: Tensor) -> Tensor:
+        """As :meth:`user`, held fixed: no gradient flows to λ."""
+        return self._lookup("user", ids)
+
+    @torch.no_grad()
+    def fixed_item(self, ids: Tensor) -> Tensor:
+        """As :meth:`item`, held fixed."""
+        return self._lookup("item", ids)
+
     def _lookup(self, side: str, ids: Tensor) -> Tensor:
         table = self.side_table(side)
         if table is None:

@@ -6,7 +6,6 @@ Reference:
 
 from __future__ import annotations
 
-import torch
 from recbole.config import Config
 from recbole.data.dataset import Dataset
 from recbole.data.interaction import Interaction
@@ -15,11 +14,11 @@ from recbole.model.init import xavier_normal_initialization
 from recbole.utils import InputType
 from torch import Tensor, nn
 
+from recbole_ext.bilevel_settings import BilevelSettings
 from recbole_ext.functional.bpr import Triples, bpr_loss
-from recbole_ext.functional.penalty import l2_penalty
+from recbole_ext.functional.penalty import triple_penalty
 from recbole_ext.hyperparameters import Settings, integer
 from recbole_ext.lambda_network import LambdaNetwork
-from recbole_ext.trainer.bilevel_settings import BilevelSettings
 
 
 class LambdaOptMF(GeneralRecommender):
@@ -76,19 +75,12 @@ class LambdaOptMF(GeneralRecommender):
 
     def calculate_loss(self, interaction: Interaction) -> Tensor:
         """BPR loss of a batch plus ``Ω(Θ|λ)``, with λ held fixed, shape: []."""
-        users, positives, negatives = self.triples(interaction)
-        user = self.user_embedding(users)
-        positive, negative = self.item_embedding(positives), self.item_embedding(negatives)
-        with torch.no_grad():
-            strength = self.lambda_network
-            of_user, of_positive = strength.user(users), strength.item(positives)
-            of_negative = strength.item(negatives)
-        penalty = (
-            l2_penalty(user, of_user)
-            + l2_penalty(positive, of_positive)
-            + l2_penalty(negative, of_negative)
-        )
-        return bpr_loss(user, positive, negative) + penalty
+        triples = self.triples(interaction)
+        items = self.item_embedding(triples.positives), self.item_embedding(triples.negatives)
+        rows = self.user_embedding(triples.users), *items
+        strength = self.lambda_network
+        penalty = triple_penalty(rows, triples, strength.fixed_user, strength.fixed_item)
+        return bpr_loss(*rows) + penalty
 
     def predict(self, interaction: Interaction) -> Tensor:
         """Scores of the batch's user–item pairs, shape: [batch_size]."""
@@ -101,9 +93,9 @@ class LambdaOptMF(GeneralRecommender):
 
 
 def _check_negatives(config: Config) -> None:
-    distribution = config["train_neg_sample_args"]["distribution"]
-    if distribution == "none":
+    arguments = config["train_neg_sample_args"]
+    if "none" in (arguments["distribution"], arguments["sample_num"]):
         raise ValueError(
-            "train_neg_sample_args.distribution must be uniform or popularity for a pairwise "
-            f"model, got {distribution!r}"
+            "train_neg_sample_args must name a distribution (uniform or popularity) and a "
+            f"sample_num of at least 1 for a pairwise model, got {arguments!r}"
         )

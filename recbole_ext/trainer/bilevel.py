@@ -20,11 +20,11 @@ from torch import Tensor
 from torch.optim import Optimizer
 from tqdm import tqdm
 
+from recbole_ext.bilevel_settings import BilevelSettings
 from recbole_ext.data.holdout import split_holdout
 from recbole_ext.data.triples import TripleSampler
 from recbole_ext.functional.gradients import clip_gradient_norm
 from recbole_ext.model.lambdaoptmf import LambdaOptMF
-from recbole_ext.trainer.bilevel_settings import BilevelSettings
 from recbole_ext.trainer.hypergradients import HyperGradient
 
 EvalLoader: TypeAlias = FullSortEvalDataLoader | NegSampleEvalDataLoader
@@ -38,9 +38,9 @@ class BilevelTrainer(Trainer):
     ratings, so that the validation set, which selects the epoch, trains nothing.
     """
 
+    one_process = True
+
     def __init__(self, config: Config, model: LambdaOptMF) -> None:
-        if not config["single_spec"]:
-            raise ValueError("nproc must be 1: bilevel training runs in one process")
         self.settings = BilevelSettings.read(config)
         super().__init__(config, model)
         self.lambda_network = model.lambda_network
@@ -82,7 +82,7 @@ class BilevelTrainer(Trainer):
             train_data, dataset = split_holdout(train_data, self.settings.lambda_holdout_ratio)
             sampler = train_data._sampler
         else:
-            if valid_data is None or valid_data._sampler is None:
+            if not valid_data or valid_data._sampler is None:
                 raise ValueError(
                     "lambda_source: valid needs a validation set that is ranked (eval_args.mode: "
                     "full, uniN or popN); use lambda_source: holdout"
@@ -102,7 +102,7 @@ class BilevelTrainer(Trainer):
         loss_func: object = None,
         show_progress: bool = False,
     ) -> float:
-        self._batch, self._lambda_losses = 0, []
+        self._batch, self._lambda_losses = epoch_idx * len(train_data), []
         title = set_color(f"Train {epoch_idx:>5}", "pink")
         with tqdm(train_data, ncols=120, desc=title, disable=not show_progress) as self._progress:
             loss = super()._train_epoch(self._progress, epoch_idx, loss_func=self._bilevel_loss)
@@ -132,11 +132,10 @@ class BilevelTrainer(Trainer):
 
     def _check_nan(self, loss: Tensor) -> None:
         if torch.isnan(loss):
-            raise ValueError(
-                f"the loss is NaN in batch {self._batch}: lower learning_rate "
-                f"({self.learning_rate}) or lambda_learning_rate "
-                f"({self.settings.lambda_learning_rate})"
-            )
+            rates = f"learning_rate ({self.learning_rate})"
+            if self.settings.learns_lambda:
+                rates += f" or lambda_learning_rate ({self.settings.lambda_learning_rate})"
+            raise ValueError(f"the loss is NaN in batch {self._batch}: lower {rates}")
 
     def _show_progress(self, loss: Tensor) -> None:
         if self._progress is None or self._progress.disable or self._batch % 10 != 1:

@@ -6,14 +6,14 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from recbole_ext.bilevel_settings import BilevelSettings
 from recbole_ext.data.triples import TripleSampler
 from recbole_ext.functional.bpr import Triples
 from recbole_ext.functional.hypergradient import Side, analytic_hypergradient
-from recbole_ext.functional.penalty import expected_shares, l2_penalty
+from recbole_ext.functional.penalty import expected_shares, triple_penalty
 from recbole_ext.functional.unrolled import unrolled_hypergradient
 from recbole_ext.lambda_network import LambdaNetwork
 from recbole_ext.model.lambdaoptmf import LambdaOptMF
-from recbole_ext.trainer.bilevel_settings import BilevelSettings
 
 
 class HyperGradient:
@@ -72,18 +72,14 @@ class HyperGradient:
         if self.settings.lookahead_penalty == "table":
             return torch.ones_like(users[:, 0]), torch.ones_like(items[:, 0])
         data = self.train_sampler
-        shares = expected_shares(data.users, data.items, len(users), len(items))
+        shares = expected_shares(data.users, data.items, len(users), data.negative_weight())
         return shares[0].to(users), shares[1].to(items)
 
     def _penalty(self, users: Tensor, items: Tensor, batch: Triples) -> Tensor:
         """The look-ahead's penalty on whole tables, for ``higher``."""
         if self.user_shares is None or self.item_shares is None:
-            strength = self.network
-            return (
-                l2_penalty(users[batch.users], strength.user(batch.users))
-                + l2_penalty(items[batch.positives], strength.item(batch.positives))
-                + l2_penalty(items[batch.negatives], strength.item(batch.negatives))
-            )
+            rows = users[batch.users], items[batch.positives], items[batch.negatives]
+            return triple_penalty(rows, batch, self.network.user, self.network.item)
         every_user = torch.arange(len(users), device=users.device)
         every_item = torch.arange(len(items), device=items.device)
         of_users = self.user_shares.unsqueeze(-1) * self.network.user(every_user)

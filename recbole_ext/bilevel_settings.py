@@ -31,6 +31,8 @@ class BilevelSettings:
     lambda_learning_rate: float
     lambda_clip_norm: float
     learner: str
+    learning_rate: float
+    weight_decay: float
 
     @classmethod
     def read(cls, config: Settings) -> BilevelSettings:
@@ -54,6 +56,8 @@ class BilevelSettings:
             lambda_learning_rate=real(config, "lambda_learning_rate", above=0),
             lambda_clip_norm=real(config, "lambda_clip_norm", above=0),
             learner=choice(config, "learner", OPTIMIZERS),
+            learning_rate=real(config, "learning_rate", above=0),
+            weight_decay=real(config, "weight_decay", minimum=0),
         )
         settings._check_together(config)
         return settings
