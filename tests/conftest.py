@@ -6,6 +6,7 @@ import logging
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -42,3 +43,12 @@ def write_dataset(tmp_path: Path) -> Callable[..., str]:
         return str(tmp_path / "data")
 
     return write
+
+
+@pytest.fixture
+def world(write_dataset: Callable[..., str]) -> dict[str, Any]:
+    """Settings of a small model on two tastes: even users like even items, odd users odd ones."""
+    pairs = [(u, i) for u in range(20) for i in range(16) if u % 2 == i % 2]
+    data = {"dataset": "world", "data_path": write_dataset(pairs), "load_col": {"inter": "*"}}
+    size = {"embedding_size": 8, "train_batch_size": 32}
+    return {**data, **size, "learning_rate": 0.01, "stopping_step": 100}

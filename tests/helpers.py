@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from recbole.config import Config
 from recbole.data import create_dataset, data_preparation
 from recbole.trainer import Trainer
@@ -43,3 +44,14 @@ class Run:
 def small_world(users: int = 20, items: int = 16, prefix: str = "") -> list[tuple[object, object]]:
     """Two tastes: even users like even items, odd users odd ones."""
     return [(f"{prefix}{u}", i) for u in range(users) for i in range(items) if u % 2 == i % 2]
+
+
+def same(one: Any, other: Any) -> bool:
+    """Bit for bit, through dictionaries and lists."""
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[k], other[k]) for k in one)
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(same, one, other))
+    return one == other

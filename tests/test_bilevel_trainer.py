@@ -12,8 +12,6 @@ from torch import Tensor, nn
 from torch.optim import Adam, SparseAdam
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from recbole_ext.data.holdout import split_holdout
-from recbole_ext.data.triples import TripleSampler
 from recbole_ext.functional.bpr import Triples
 from recbole_ext.functional.gradients import clip_gradient_norm
 from recbole_ext.functional.hypergradient import Side, analytic_hypergradient
@@ -21,13 +19,10 @@ from recbole_ext.functional.unrolled import unrolled_hypergradient
 from recbole_ext.lambda_network import GRANULARITIES, LambdaNetwork
 from tests.helpers import Run, small_world
 
-WORLD = {"embedding_size": 8, "train_batch_size": 32, "lambda_granularity": "dimension+user+item"}
-
 
 @pytest.fixture
-def world(write_dataset: Callable[..., str]) -> dict[str, Any]:
-    path = write_dataset(small_world())
-    return {"dataset": "world", "data_path": path, "load_col": {"inter": "*"}, **WORLD}
+def world(world: dict[str, Any]) -> dict[str, Any]:
+    return {**world, "lambda_granularity": "dimension+user+item"}
 
 
 @pytest.fixture
@@ -123,29 +118,6 @@ def test_the_update_interval_counts_batches_through_epochs(world: dict[str, Any]
     assert taken == [0, 3, 6, 9]
 
 
-@pytest.mark.parametrize(
-    "negatives",
-    [
-        {"distribution": "uniform", "sample_num": 1},
-        {"distribution": "popularity", "sample_num": 1, "alpha": 0.5},
-        {"distribution": "popularity", "sample_num": 3},
-    ],
-)
-def test_expected_shares_are_those_of_the_drawn_batches(negatives: dict[str, Any]) -> None:
-    run = Run(lookahead_penalty="expected", train_neg_sample_args=negatives, train_batch_size=4096)
-    loader = run.trainer._set_up_lambda(*run.data[:2])
-    counts, total = torch.zeros(run.model.n_items), 0
-    for _ in range(6):
-        for batch in loader:
-            for key in ("item_id", "neg_item_id"):
-                counts += torch.bincount(batch[key], minlength=run.model.n_items)
-            total += len(batch)
-    expected = run.trainer._hypergradient.item_shares
-    for some in (expected.argsort()[-200:], expected.argsort()[1:-800]):  # busy and rare items
-        drawn = (counts[some] / total).sum()
-        assert drawn.item() == pytest.approx(expected[some].sum().item(), rel=0.05)
-
-
 def test_the_progress_bar_shows_losses_and_lambda(
     world: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -180,7 +152,9 @@ def test_known_world_recommends_the_withheld_items(
         dataset="world",
         data_path=path,
         load_col={"inter": "*"},
-        **{**WORLD, "train_batch_size": 128, "lambda_granularity": granularity},
+        lambda_granularity=granularity,
+        embedding_size=8,
+        train_batch_size=128,
         learning_rate=0.02,
         epochs=30,
         topk=[1],
@@ -199,65 +173,6 @@ def test_lambda_is_larger_where_ratings_are_noise(noise: dict[str, Any]) -> None
     noisy = torch.tensor([token.startswith("r") for token in tokens])
     tasteful = torch.tensor([token.startswith("t") for token in tokens])
     assert strength[noisy].mean() > 2 * strength[tasteful].mean()
-
-
-def pairs(dataset: Any) -> set[tuple[int, int]]:
-    feat = dataset.inter_feat
-    return set(zip(feat["user_id"].tolist(), feat["item_id"].tolist(), strict=True))
-
-
-def test_holdout_and_training_share_no_rating() -> None:
-    run = Run()
-    whole = run.data[0]._dataset
-    loader, held_out = split_holdout(run.data[0], 0.1)
-    assert pairs(held_out).isdisjoint(pairs(loader._dataset))
-    assert pairs(held_out) | pairs(loader._dataset) == pairs(whole)
-    assert len(held_out) / len(whole) == pytest.approx(0.1, abs=0.005)
-    later = pairs(run.data[1]._dataset) | pairs(run.data[2]._dataset)
-    assert pairs(held_out).isdisjoint(later)
-    # a held-out item is masked in evaluation and never drawn as a negative
-    used = loader._sampler.used_ids
-    assert all(item in used[user] for user, item in pairs(held_out))
-
-
-@pytest.mark.parametrize(("n", "ratio", "expected"), [(4, 0.1, 0), (6, 0.1, 1), (1, 0.9, 0)])
-def test_each_user_gives_a_rounded_share_but_never_all(
-    write_dataset: Callable[..., str], n: int, ratio: float, expected: int
-) -> None:
-    few, busy = [("few", i) for i in range(n + 1)], [("busy", i) for i in range(20)]
-    path = write_dataset([*few, *busy, *[("other", i) for i in range(20, 40)]])
-    split = {"split": {"LS": "test_only"}}  # takes one rating of each user
-    run = Run(dataset="world", data_path=path, load_col={"inter": "*"}, eval_args=split)
-    whole = run.data[0]._dataset
-    _, held_out = split_holdout(run.data[0], ratio)
-    user = whole.token2id("user_id", "few")
-    kept = sum(u == user for u, _ in pairs(whole))
-    assert kept == n
-    assert sum(u == user for u, _ in pairs(held_out)) == expected
-
-
-def test_lambda_source_decides_what_lambda_learns_from() -> None:
-    for source in ("valid", "holdout"):
-        run = Run(lambda_source=source, epochs=1).fit()
-        data = run.trainer._lambda_data
-        drawn = set(zip(data.users.tolist(), data.items.tolist(), strict=True))
-        trained = pairs(run.trainer._hypergradient.train_sampler.dataset)
-        assert drawn.isdisjoint(trained)
-        if source == "valid":
-            assert drawn == pairs(run.data[1]._dataset)
-            assert trained == pairs(run.data[0]._dataset)
-        else:
-            assert drawn | trained == pairs(run.data[0]._dataset)
-
-
-def test_triples_are_positives_and_negatives() -> None:
-    run = Run()
-    train, sampler = run.data[0]._dataset, run.data[0]._sampler
-    drawn = TripleSampler(train, sampler, torch.device("cpu")).draw(500)
-    known = set(zip(*(train.inter_feat[k].tolist() for k in ("user_id", "item_id")), strict=True))
-    users, positives, negatives = (ids.tolist() for ids in drawn)
-    assert all(pair in known for pair in zip(users, positives, strict=True))
-    assert not any(pair in known for pair in zip(users, negatives, strict=True))
 
 
 class Allocations(TorchDispatchMode):
