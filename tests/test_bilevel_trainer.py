@@ -249,6 +249,6 @@ def test_nan_is_reported_with_what_to_change(world: dict[str, Any]) -> None:
     run = Run(**world)
     run.model.user_embedding.weight.data.fill_(float("nan"))
     with pytest.raises(
-        ValueError, match=r"the loss is NaN in batch 0: lower learning_rate \(0.001\)"
+        ValueError, match=r"the loss is NaN in batch 0: lower learning_rate \(0.01\)"
     ):
         run.fit()
