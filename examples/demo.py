@@ -73,7 +73,8 @@ def main() -> None:
         row("LambdaOptMF, λ learnt", learnt, seconds(learnt)),
     ]
     print()
-    print(tabulate(table, ["", *names, "seconds"], disable_numparse=True))
+    headers = ["", *names, "seconds"]
+    print(tabulate(table, headers, disable_numparse=True, tablefmt="github"))
     total = perf_counter() - began
     print(f"seconds: to get one model, a search included; all of this took {total:.0f}")
 

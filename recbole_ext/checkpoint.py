@@ -199,10 +199,11 @@ def _umask() -> int:
 
 
 def portable_config(config: Config) -> Config:
-    """A copy without the model's class (RecBole finds it by name) and with plain numbers."""
+    """A copy with plain values, without what belongs to one run or can be found by name."""
     portable = copy.copy(config)
     portable.__dict__ = {key: plain(value) for key, value in vars(config).items()}
     portable.__dict__.pop("model_class", None)
+    portable.final_config_dict.pop("resume_file", None)
     return portable
 
 

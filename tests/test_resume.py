@@ -42,6 +42,7 @@ def test_a_resumed_run_ends_like_an_uninterrupted_one(
     second = Run(model, **{**world, **settings, "epochs": 6, "resume_file": file}).fit()
 
     assert second.trainer.start_epoch == 3
+    assert checkpoint.load_checkpoint(file)["config"]["resume_file"] is None
     assert not same(first.state(), whole.state())
     assert same(second.state(), whole.state())
     for name, optimizer in checkpoint._optimizers(whole.trainer).items():
