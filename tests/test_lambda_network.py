@@ -8,7 +8,7 @@ from recbole_ext.lambda_network import GRANULARITIES, LambdaNetwork
 
 N_USERS, N_ITEMS, D = 4, 5, 3
 
-SHAPES = {  # the table in the paper, Section 3.4: λ of users, λ of items
+SHAPES = {  # λ of users, λ of items; none: not regularised
     "global": {"shared": (1, 1)},
     "dimension": {"shared": (1, D)},
     "double-dimension": {"user": (1, D), "item": (1, D)},

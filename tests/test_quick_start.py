@@ -13,6 +13,7 @@ import pytest
 import recbole.quick_start
 from recbole.trainer import HyperTuning
 from recbole.utils.case_study import full_sort_topk
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import recbole_ext
 from recbole_ext import recording
@@ -187,4 +188,7 @@ def test_a_run_logs_lambda(caplog: pytest.LogCaptureFixture) -> None:
     line = next(m for m in caplog.messages if "epoch 0 training" in m)
     assert "λ loss" in line
     assert "mean λ" in line
-    assert list(Path("log_tensorboard").rglob("events.out.tfevents.*"))
+    (events,) = Path("log_tensorboard").rglob("*/events.out.tfevents.*.0")
+    board = EventAccumulator(str(events))
+    board.Reload()
+    assert "lambda/user" in board.Tags()["histograms"]

@@ -9,8 +9,7 @@ Only rows that the validation batch reads have ``∂l_V/∂Θ̄ ≠ 0``: the cos
 the tables.
 
 Reference:
-    Chen et al. "λOpt: Learn to Regularize Recommender Models in Finer Levels." KDD 2019,
-    Section 3.3.
+    Chen et al. "λOpt: Learn to Regularize Recommender Models in Finer Levels." KDD 2019.
 """
 
 from __future__ import annotations

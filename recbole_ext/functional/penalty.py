@@ -25,7 +25,7 @@ def l2_penalty(rows: Tensor, strength: Tensor) -> Tensor:
         The penalty, shape: []
 
     Reference:
-        Chen et al. "λOpt: Learn to Regularize Recommender Models in Finer Levels." KDD 2019, Eq. 3.
+        Chen et al. "λOpt: Learn to Regularize Recommender Models in Finer Levels." KDD 2019.
     """
     return (strength * rows.square()).sum() / len(rows)
 

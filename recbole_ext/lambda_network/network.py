@@ -1,8 +1,7 @@
 """One table of λ for users and one for items; the granularity says along which axes they vary.
 
 Reference:
-    Chen et al. "λOpt: Learn to Regularize Recommender Models in Finer Levels." KDD 2019,
-    Section 3.4.
+    Chen et al. "λOpt: Learn to Regularize Recommender Models in Finer Levels." KDD 2019.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """BilevelTrainer: RecBole's training loop with a λ step before each model step.
 
 Reference:
-    Chen et al. "λOpt: Learn to Regularize Recommender Models in Finer Levels." KDD 2019, Algorithm
-    1.
+    Chen et al. "λOpt: Learn to Regularize Recommender Models in Finer Levels." KDD 2019.
 """
 
 from __future__ import annotations
