@@ -76,13 +76,15 @@ def test_several_processes_are_refused_before_they_start() -> None:
         recbole_ext.run("LambdaOptMF", "ml-100k", config_dict=dict(QUICK), nproc=2)
 
 
-def test_hypertuning_tunes_our_model(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("model", "key"), [("LambdaOptMF", "lambda_learning_rate"), ("BPR", "learning_rate")]
+)
+def test_recboles_hypertuning(tmp_path: Path, model: str, key: str) -> None:
     space = tmp_path / "hyper.test"
-    space.write_text("lambda_learning_rate choice [0.001,0.0001]\n")
+    space.write_text(f"{key} choice [0.001,0.0001]\n")
     file = tmp_path / "fixed.yaml"
-    file.write_text(
-        json.dumps({**QUICK, "model": "LambdaOptMF", "dataset": "ml-100k", "epochs": 1})
-    )
+    fixed = {**QUICK, "model": model, "dataset": "ml-100k", "epochs": 1}
+    file.write_text(json.dumps(fixed))
     tuning = HyperTuning(
         recbole_ext.objective_function,
         algo="exhaustive",
@@ -92,7 +94,7 @@ def test_hypertuning_tunes_our_model(tmp_path: Path) -> None:
     )
     tuning.run()
     assert len(tuning.params2result) == 2
-    assert tuning.best_params["lambda_learning_rate"] in (0.001, 0.0001)
+    assert tuning.best_params[key] in (0.001, 0.0001)
 
 
 def in_a_fresh_process(code: str, *arguments: str) -> str:
