@@ -76,18 +76,13 @@ class LambdaNetwork(nn.Module):
         axes = GRANULARITIES[granularity]
         self.sparse = sparse
         self.tables = nn.ParameterDict()
-        self._table_of = {"user": "user", "item": "shared" if axes.shared else "item"}
-        if axes.shared:
-            self._table_of["user"] = "shared"
-        sides = {"user": (axes.user, n_users), "item": (axes.item, n_items)}
-        for side, (varies, n_rows) in sides.items():
+        self._table_of = {side: "shared" if axes.shared else side for side in ("user", "item")}
+        for side, varies, n_rows in (("user", axes.user, n_users), ("item", axes.item, n_items)):
             name = self._table_of[side]
             if varies is not None and name not in self.tables:
-                shape = (
-                    n_rows if varies.by_row else 1,
-                    embedding_size if varies.by_dimension else 1,
-                )
-                self.tables[name] = nn.Parameter(torch.full(shape, initial))
+                rows = n_rows if varies.by_row else 1
+                columns = embedding_size if varies.by_dimension else 1
+                self.tables[name] = nn.Parameter(torch.full((rows, columns), initial))
 
     def user(self, ids: Tensor) -> Tensor:
         """λ of some users.
