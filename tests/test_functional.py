@@ -7,7 +7,7 @@ import torch
 
 from recbole_ext.functional.bpr import Triples, bpr_loss
 from recbole_ext.functional.lookahead import AdamState, adam_step, lookahead_rows, sgd_step
-from recbole_ext.functional.penalty import batch_shares, expected_shares, l2_penalty, occurrences
+from recbole_ext.functional.penalty import batch_shares, expected_shares, l2_penalty
 
 
 def test_bpr_loss_by_hand() -> None:
@@ -47,10 +47,10 @@ def test_expected_shares_by_enumeration(weights: list[float]) -> None:
     torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-12)
 
 
-def test_occurrences_puts_positives_first() -> None:
-    users, items = occurrences(Triples(*torch.tensor([[1, 2], [3, 4], [5, 6]])))
-    assert users.tolist() == [1, 2]
-    assert items.tolist() == [3, 4, 5, 6]
+def test_items_of_triples_are_positives_first() -> None:
+    triples = Triples(*torch.tensor([[1, 2], [3, 4], [5, 6]]))
+    assert triples.users.tolist() == [1, 2]
+    assert triples.items.tolist() == [3, 4, 5, 6]
 
 
 def test_sgd_step() -> None:

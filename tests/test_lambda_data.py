@@ -74,9 +74,10 @@ def test_each_user_gives_a_rounded_share_but_never_all(
 def test_lambda_source_decides_what_lambda_learns_from() -> None:
     for source in ("valid", "holdout"):
         run = Run(lambda_source=source, epochs=1).fit()
-        data = run.trainer._lambda_data
-        drawn = set(zip(data.users.tolist(), data.items.tolist(), strict=True))
-        trained = pairs(run.trainer._hypergradient.train_sampler.dataset)
+        drawn, trained = (
+            set(zip(data.users.tolist(), data.items.tolist(), strict=True))
+            for data in (run.trainer._lambda_data, run.trainer._hypergradient.train_sampler)
+        )
         assert drawn.isdisjoint(trained)
         if source == "valid":
             assert drawn == pairs(run.data[1]._dataset)

@@ -24,7 +24,6 @@ class TripleSampler:
     """
 
     def __init__(self, dataset: Dataset, sampler: Sampler, device: torch.device) -> None:
-        self.dataset = dataset
         self.users = dataset.inter_feat[dataset.uid_field]  # [n_interactions]
         self.items = dataset.inter_feat[dataset.iid_field]  # [n_interactions]
         self.sampler = sampler

@@ -22,6 +22,11 @@ class Triples(NamedTuple):
     positives: Tensor
     negatives: Tensor
 
+    @property
+    def items(self) -> Tensor:
+        """All items that the batch reads, positives first, shape: [2 * batch_size]."""
+        return torch.cat([self.positives, self.negatives])
+
 
 def bpr_loss(user: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
     """Mean of ``−ln σ(ŷ_ui − ŷ_uj)`` with ``ŷ_ui = θ_u·θ_i``.

@@ -23,7 +23,7 @@ from torch.optim import Optimizer
 
 from recbole_ext.functional.bpr import Triples, bpr_loss, bpr_row_gradients
 from recbole_ext.functional.lookahead import lookahead_rows
-from recbole_ext.functional.penalty import batch_shares, occurrences
+from recbole_ext.functional.penalty import batch_shares
 
 
 class Side(NamedTuple):
@@ -98,12 +98,12 @@ def analytic_hypergradient(
         The validation loss after the look-ahead, shape: []
     """
     user_ids, user_slots = valid.users.unique(return_inverse=True)
-    item_ids, item_slots = occurrences(valid)[1].unique(return_inverse=True)
+    item_ids, item_slots = valid.items.unique(return_inverse=True)
     for_user, for_positive, for_negative = bpr_row_gradients(user.table, item.table, train)
     size = len(train.users)
     users = lookahead(user, optimizer, user_ids, train.users, for_user, size)
     item_gradients = torch.cat([for_positive, for_negative])
-    items = lookahead(item, optimizer, item_ids, occurrences(train)[1], item_gradients, size)
+    items = lookahead(item, optimizer, item_ids, train.items, item_gradients, size)
 
     with torch.enable_grad():
         ahead = [side.rows.requires_grad_() for side in (users, items)]

@@ -89,8 +89,3 @@ def expected_shares(
     per_weight = user_share / (weight.sum() - own_weight).clamp(min=torch.finfo(torch.double).tiny)
     of_owners = torch.bincount(own[1], weights=per_weight[own[0]], minlength=n_items)
     return user_share, item_share + weight * (per_weight.sum() - of_owners).clamp(min=0)
-
-
-def occurrences(triples: Triples) -> tuple[Tensor, Tensor]:
-    """User ids [batch_size] and item ids [2 · batch_size] of a batch, positives first."""
-    return triples.users, torch.cat([triples.positives, triples.negatives])
