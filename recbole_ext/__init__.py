@@ -4,10 +4,18 @@ Importing this package registers its models with RecBole; after that RecBole's o
 as ``recbole.quick_start.run_recbole(model="LambdaOptMF", dataset="ml-100k")``, know them.
 """
 
+from recbole_ext.bilevel_settings import check_extended
 from recbole_ext.data.checked_dataset import CheckedDataset
+from recbole_ext.locations import PROPERTIES
 from recbole_ext.model.lambdaoptmf import LambdaOptMF
 from recbole_ext.quick_start import load_data_and_model, objective_function, run, run_recbole
-from recbole_ext.registry import install, known_models, register_model
+from recbole_ext.registry import (
+    Extension,
+    install,
+    known_models,
+    register_extension,
+    register_model,
+)
 from recbole_ext.trainer.bilevel import BilevelTrainer
 
 __version__ = "0.1.0"
@@ -26,3 +34,12 @@ __all__ = [
 
 install()
 register_model(LambdaOptMF, trainer=BilevelTrainer, dataset=CheckedDataset)
+register_extension(
+    "regularizer",
+    Extension(
+        trainer=BilevelTrainer,
+        properties=PROPERTIES / "model" / "LambdaOptMF.yaml",
+        check=check_extended,
+        overrides={"reg_weight": 0.0},
+    ),
+)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from recbole.utils import InputType
+
 from recbole_ext.functional.lookahead import OPTIMIZERS
 from recbole_ext.functional.penalty import LOOKAHEAD_PENALTIES
 from recbole_ext.hyperparameters import Settings, choice, integer, real
 from recbole_ext.lambda_network import GRANULARITIES
 
-REGULARIZERS = ("lambda_opt", "fixed")
+REGULARIZERS = ("lambda_opt", "fixed", "frequency")
 META_GRADIENTS = ("analytic", "higher")
 LAMBDA_SOURCES = ("holdout", "valid")
 
@@ -20,12 +22,14 @@ class BilevelSettings:
 
     regularizer: str
     reg_weight: float
+    frequency_exponent: float
     lambda_granularity: str
     lambda_source: str
     lambda_holdout_ratio: float
     meta_gradient: str
     lookahead_steps: int
     lookahead_penalty: str
+    lambda_warmup_steps: int
     lambda_update_interval: int
     lambda_learner: str
     lambda_learning_rate: float
@@ -45,12 +49,14 @@ class BilevelSettings:
         settings = cls(
             regularizer=choice(config, "regularizer", REGULARIZERS),
             reg_weight=real(config, "reg_weight", minimum=0),
+            frequency_exponent=real(config, "frequency_exponent"),
             lambda_granularity=choice(config, "lambda_granularity", tuple(GRANULARITIES)),
             lambda_source=choice(config, "lambda_source", LAMBDA_SOURCES),
             lambda_holdout_ratio=real(config, "lambda_holdout_ratio", above=0),
             meta_gradient=choice(config, "meta_gradient", META_GRADIENTS),
             lookahead_steps=integer(config, "lookahead_steps", minimum=1),
             lookahead_penalty=choice(config, "lookahead_penalty", LOOKAHEAD_PENALTIES),
+            lambda_warmup_steps=integer(config, "lambda_warmup_steps", minimum=0),
             lambda_update_interval=integer(config, "lambda_update_interval", minimum=1),
             lambda_learner=choice(config, "lambda_learner", OPTIMIZERS),
             lambda_learning_rate=real(config, "lambda_learning_rate", above=0),
@@ -95,3 +101,22 @@ class BilevelSettings:
                 f"clip_grad_norm must be empty with regularizer: lambda_opt, got "
                 f"{config['clip_grad_norm']!r}: the look-ahead step cannot foresee the clipping"
             )
+
+
+def check_extended(model_class: type, config: Settings) -> None:
+    """Refuse to learn λ for a model of RecBole's that does not allow it.
+
+    Raises:
+        ValueError: naming the key and its value.
+    """
+    name = model_class.__name__
+    settings = BilevelSettings.read(config)
+    if not settings.learns_lambda:
+        raise ValueError(
+            f"regularizer: {settings.regularizer} is for LambdaOptMF; {name} takes lambda_opt, or "
+            "no regularizer and its own reg_weight"
+        )
+    if getattr(model_class, "input_type", None) is not InputType.PAIRWISE:
+        raise ValueError(f"regularizer: lambda_opt needs a pairwise model; {name} is none")
+    if settings.sparse_embeddings:
+        raise ValueError(f"learner: sparse_adam is for LambdaOptMF; {name} takes adam or sgd")

@@ -87,6 +87,8 @@ def resume_checkpoint(trainer: Trainer, resume_file: str | Path) -> None:
     trainer.model.load_other_parameter(checkpoint.get("other_parameter"))
     for name, optimizer in _optimizers(trainer).items():
         optimizer.load_state_dict(_optimizer_states(checkpoint)[name])
+    for name, module in _modules(trainer).items():
+        module.load_state_dict(checkpoint["modules"][name])
     trainer.resumed_random_state = checkpoint.get("random_state")
     if trainer.resumed_random_state is None:
         getLogger().warning(f"{resume_file} holds no random state: the run will not be the same")
@@ -116,7 +118,11 @@ def remembering_result(valid_epoch: Callable) -> Callable:
     """
 
     def valid_epoch_with_memory(trainer: Trainer, *args: Any, **kwargs: Any) -> Any:
-        score, trainer.latest_valid_result = valid_epoch(trainer, *args, **kwargs)
+        trainer.validating = True
+        try:
+            score, trainer.latest_valid_result = valid_epoch(trainer, *args, **kwargs)
+        finally:
+            trainer.validating = False
         return score, trainer.latest_valid_result
 
     return valid_epoch_with_memory
@@ -236,6 +242,7 @@ def _state(trainer: Trainer, epoch: int) -> dict[str, Any]:
         "other_parameter": _other_parameters(trainer.model),
         "optimizer": optimizers.pop("optimizer", None),
         "other_optimizers": optimizers,
+        "modules": {name: module.state_dict() for name, module in _modules(trainer).items()},
         "random_state": capture_random_state(getattr(trainer, "train_generator", None)),
     }
 
@@ -251,6 +258,12 @@ def _optimizers(trainer: Trainer) -> dict[str, Optimizer]:
     return {name: value for name, value in vars(trainer).items() if isinstance(value, Optimizer)}
 
 
+def _modules(trainer: Trainer) -> dict[str, nn.Module]:
+    """Every module that a trainer keeps besides the model (λ), by the attribute's name."""
+    kept = vars(trainer).items()
+    return {k: v for k, v in kept if isinstance(v, nn.Module) and v is not trainer.model}
+
+
 def _optimizer_states(checkpoint: dict[str, Any]) -> dict[str, Any]:
     return {"optimizer": checkpoint.get("optimizer"), **checkpoint.get("other_optimizers", {})}
 
@@ -259,6 +272,7 @@ def _check_fits(checkpoint: dict[str, Any], trainer: Trainer, path: str | Path) 
     missing = [key for key in _TO_RESUME if key not in checkpoint]
     states = _optimizer_states(checkpoint)
     missing += [name for name in _optimizers(trainer) if not states.get(name)]
+    missing += [name for name in _modules(trainer) if name not in checkpoint.get("modules", {})]
     if missing:
         raise ValueError(f"checkpoint {path} cannot be resumed: it has no {', '.join(missing)}")
     saved, config = checkpoint["config"], trainer.config
@@ -271,8 +285,9 @@ def _check_fits(checkpoint: dict[str, Any], trainer: Trainer, path: str | Path) 
     for key in ("learning_rate", "lambda_learning_rate", "weight_decay"):
         if saved[key] != config[key]:
             trainer.logger.warning(f"{key} stays {saved[key]} as in {path}, not {config[key]}")
-    shapes = {key: tuple(value.shape) for key, value in checkpoint["state_dict"].items()}
-    wanted = {key: tuple(value.shape) for key, value in trainer.model.state_dict().items()}
+    shapes = _shapes({"model": checkpoint["state_dict"], **checkpoint.get("modules", {})})
+    wanted = {"model": trainer.model.state_dict()}
+    wanted = _shapes(wanted | {k: v.state_dict() for k, v in _modules(trainer).items()})
     wrong = sorted(key for key in {*shapes, *wanted} if shapes.get(key) != wanted.get(key))
     if wrong:
         differences = "; ".join(f"{k}: {shapes.get(k)} instead of {wanted.get(k)}" for k in wrong)
@@ -280,6 +295,15 @@ def _check_fits(checkpoint: dict[str, Any], trainer: Trainer, path: str | Path) 
             f"checkpoint {path} is of another size than this run ({differences}): use the "
             "hyper-parameters that it was trained with"
         )
+
+
+def _shapes(states: dict[str, dict[str, torch.Tensor]]) -> dict[str, tuple[int, ...]]:
+    """The size of every tensor of some modules; the model's are named as in RecBole's files."""
+    return {
+        key if owner == "model" else f"{owner}.{key}": tuple(value.shape)
+        for owner, state in states.items()
+        for key, value in state.items()
+    }
 
 
 def _first_line(error: Exception) -> str:

@@ -19,12 +19,14 @@ class Recording:
     Attributes:
         seconds: time of each phase; a phase inside another (validation in training) counts once.
         checkpoint: path of the file that holds the best epoch, if one was saved.
+        frequency_groups: the test's metrics by group, if they were asked for.
         phase: the phase under way.
         since: when it began.
     """
 
     seconds: dict[str, float] = field(default_factory=dict)
     checkpoint: str | None = None
+    frequency_groups: dict[str, list[dict[str, Any]]] | None = None
     phase: str = "loading"
     since: float = field(default_factory=lambda: perf_counter())
 
@@ -53,6 +55,13 @@ def note_checkpoint(path: str) -> None:
     record = _current.get()
     if record is not None:
         record.checkpoint = path
+
+
+def note_frequency_groups(groups: dict[str, list[dict[str, Any]]]) -> None:
+    """Tell the recording under way, if any, the metrics by frequency group."""
+    record = _current.get()
+    if record is not None:
+        record.frequency_groups = groups
 
 
 def timed(phase: str, function: Callable) -> Callable:

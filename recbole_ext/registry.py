@@ -14,22 +14,43 @@ from collections.abc import Callable
 from functools import wraps
 from importlib.machinery import ModuleSpec
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import recbole.data.dataset
 import recbole.trainer
 from recbole.config import Config
 from recbole.model.abstract_recommender import AbstractRecommender
+from recbole.utils import get_trainer
 
 from recbole_ext import checkpoint
 from recbole_ext.data.download import download
-from recbole_ext.hyperparameters import nearest
+from recbole_ext.evaluation.frequency_groups import counting_ratings, reporting_groups
+from recbole_ext.hyperparameters import Settings, integer, nearest
 from recbole_ext.locations import PROPERTIES, model_names
 from recbole_ext.names import check_names, check_valid_metric
 from recbole_ext.recording import timed
 
 _MODULE = "recbole.model.general_recommender"
 _PROPERTIES_OF: dict[str, Path] = {}
+_PRESETS = PROPERTIES / "preset"
+_EXTENSIONS: dict[str, Extension] = {}
+
+
+class Extension(NamedTuple):
+    """Another way to train RecBole's own models, for whoever sets its key.
+
+    Attributes:
+        trainer: takes the place of RecBole's ``Trainer``.
+        properties: yaml with its hyper-parameters; where the model has one of that name, the
+            model's value stays.
+        check: refuses a model's class or settings, before any data is loaded.
+        overrides: values that the model's own yaml gives up; the user's config still wins.
+    """
+
+    trainer: type[recbole.trainer.Trainer]
+    properties: Path
+    check: Callable[[type, Settings], None]
+    overrides: dict[str, Any]
 
 
 def register_model(
@@ -83,6 +104,17 @@ def register_model(
     return model
 
 
+def register_extension(key: str, extension: Extension) -> None:
+    """Train any model of RecBole's that has no trainer of its own by another trainer.
+
+    Args:
+        key: a hyper-parameter that no yaml of RecBole's has; whoever sets it asks for the
+            extension.
+        extension: what then happens.
+    """
+    _EXTENSIONS[key] = extension
+
+
 def known_models() -> list[str]:
     """Names of RecBole's models and of the registered ones."""
     return sorted({*model_names(), *_PROPERTIES_OF})
@@ -98,15 +130,18 @@ def install() -> None:
     _replace(Config, "_get_model_and_dataset", _with_nearest_names)
     _replace(Config, "_load_internal_config_dict", _with_registered_properties)
     _replace(recbole.data.dataset.Dataset, "_download", download)
+    trainer.__new__ = _extended
     _replace(trainer, "_save_checkpoint", lambda _: checkpoint.save_checkpoint)
     _replace(trainer, "resume_checkpoint", lambda _: checkpoint.resume_checkpoint)
-    _replace(trainer, "fit", lambda fit: timed("training", checkpoint.resumable(fit)))
+    _replace(
+        trainer, "fit", lambda fit: timed("training", checkpoint.resumable(counting_ratings(fit)))
+    )
     _replace(
         trainer,
         "_valid_epoch",
         lambda valid: timed("validation", checkpoint.remembering_result(valid)),
     )
-    _replace(trainer, "evaluate", lambda evaluate: timed("test", evaluate))
+    _replace(trainer, "evaluate", lambda evaluate: timed("test", reporting_groups(evaluate)))
 
 
 def _replace(owner: type, name: str, wrap: Callable[[Callable], Callable]) -> None:
@@ -144,11 +179,52 @@ def _with_registered_properties(original: Callable) -> Callable:
         checkpoint.trust(model_class)  # for files that RecBole's pre-training writes itself
         if model in _PROPERTIES_OF:
             config._update_internal_config_dict(_PROPERTIES_OF[model])
+        else:
+            _load_extensions(config, model, model_class)
+        _load_preset(config, model)
         final = {**config.internal_config_dict, **config.external_config_dict}
         if model in known_models():  # not a class that somebody passes without a yaml
             check_names(config, model, strict=model in _PROPERTIES_OF)
             check_valid_metric(final)
+            if final.get("frequency_groups") is not None:
+                integer(final, "frequency_groups", minimum=0)
         if hasattr(model_class, "check_hyperparameters"):
             model_class.check_hyperparameters(defaultdict(lambda: None, final))
 
     return load_internal_config_dict
+
+
+def _extended(cls: type, config: Config, *_: Any, **__: Any) -> recbole.trainer.Trainer:
+    """``Trainer(config, model)`` makes an extension's trainer where the config asks for one."""
+    asked = [extension for key, extension in _EXTENSIONS.items() if config[key] is not None]
+    return object.__new__(asked[0].trainer if asked and cls is recbole.trainer.Trainer else cls)
+
+
+def _load_extensions(config: Config, model: str, model_class: type) -> None:
+    for key, extension in _EXTENSIONS.items():
+        value = config.external_config_dict.get(key)
+        if value is None:
+            continue
+        own = dict(config.internal_config_dict)
+        config._update_internal_config_dict(extension.properties)
+        config.internal_config_dict.update({**own, **extension.overrides})
+        trainer = get_trainer(model_class.type, model)  # type: ignore[attr-defined]
+        if trainer is not recbole.trainer.Trainer:
+            raise ValueError(
+                f"{key}: {value} is for models without a trainer of their own; {model} has "
+                f"{trainer.__name__}"
+            )
+        final = {**config.internal_config_dict, **config.external_config_dict}
+        extension.check(model_class, defaultdict(lambda: None, final))
+
+
+def _load_preset(config: Config, model: str) -> None:
+    """Load ``preset: NAME``, settings of ours for a model; the user's config still wins."""
+    name = config.external_config_dict.get("preset")
+    if name is None:
+        return
+    known = {p.stem.removeprefix(f"{model}-"): p for p in _PRESETS.glob(f"{model}-*.yaml")}
+    if name not in known:
+        there_are = f"it has {', '.join(sorted(known))}" if known else "it has none"
+        raise ValueError(f"preset: {model} has no preset {name!r}; {there_are}")
+    config._update_internal_config_dict(known[name])

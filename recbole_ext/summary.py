@@ -28,6 +28,9 @@ def summarize(model: str, dataset: str, result: Mapping[str, Any] | None) -> str
         f"{model} on {dataset}",
         tabulate(rows, ("metric", "valid", "test"), floatfmt=".4f"),
     ]
+    for side, groups in (result.get("frequency_groups") or {}).items():
+        lines += ["", f"test, by training ratings of the {side} (rarest first)"]
+        lines.append(tabulate(groups, headers="keys", floatfmt=".4f"))
     if "seconds" in result:  # of several processes there are only the metrics
         seconds = [f"{name} {value:.1f}" for name, value in result["seconds"].items()]
         lines.append("seconds: " + ", ".join(seconds))

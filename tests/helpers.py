@@ -40,6 +40,11 @@ class Run:
     def state(self) -> dict[str, Any]:
         return {key: value.clone() for key, value in self.model.state_dict().items()}
 
+    def strengths(self) -> dict[str, torch.Tensor]:
+        """The λ tables by name."""
+        tables = self.trainer.lambda_network.tables
+        return {name: table.detach().clone() for name, table in tables.items()}
+
 
 def small_world(users: int = 20, items: int = 16, prefix: str = "") -> list[tuple[object, object]]:
     """Two tastes: even users like even items, odd users odd ones."""

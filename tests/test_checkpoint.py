@@ -30,9 +30,7 @@ safe_loading = pytest.mark.skipif(
 def test_lambda_and_its_optimizer_are_in_the_checkpoint(world: dict[str, Any]) -> None:
     run = Run(**{**world, **LAMBDA}).fit(valid=False)
     saved = checkpoint.load_checkpoint(run.trainer.saved_model_file)
-    assert torch.equal(
-        saved["state_dict"]["lambda_network.tables.user"], run.model.lambda_network.tables["user"]
-    )
+    assert same(saved["modules"]["lambda_network"]["tables.user"], run.strengths()["user"])
     moments = saved["other_optimizers"]["lambda_optimizer"]["state"]
     assert all(state["exp_avg_sq"].sum() > 0 for state in moments.values())
     main = saved["optimizer"]["param_groups"][0]["params"]

@@ -17,7 +17,7 @@ def test_bpr_loss_by_hand() -> None:
 
 def test_penalty_by_hand() -> None:
     rows = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
-    assert l2_penalty(rows, torch.tensor([[0.5], [1.0]])).item() == (0.5 * 5 + 25) / 2
+    assert l2_penalty(rows, torch.tensor([[0.5], [1.0]]), 2).item() == (0.5 * 5 + 25) / 2
 
 
 def test_the_penalty_is_the_batch_share_of_each_row() -> None:
@@ -26,7 +26,7 @@ def test_the_penalty_is_the_batch_share_of_each_row() -> None:
     strength = torch.rand(5, 1).double()
     shares = batch_shares(ids, 5, batch_size=4)[:, None]
     expected = (shares * strength * table**2).sum()
-    torch.testing.assert_close(l2_penalty(table[ids], strength[ids]), expected)
+    torch.testing.assert_close(l2_penalty(table[ids], strength[ids], 4), expected)
 
 
 @pytest.mark.parametrize("weights", [[0, 1, 1, 1, 1, 1], [0, 4, 1, 9, 2, 0.5]])

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from recbole_ext.functional.bpr import Triples, bpr_loss, bpr_row_gradients
-from recbole_ext.functional.hypergradient import Side, analytic_hypergradient
+from recbole_ext.functional.hypergradient import Side, analytic_hypergradient, dense_hypergradient
 from recbole_ext.functional.penalty import expected_shares, l2_penalty
 from recbole_ext.functional.unrolled import DifferentiableAdam, unrolled_hypergradient
 from recbole_ext.lambda_network import GRANULARITIES, LambdaNetwork
@@ -28,6 +28,11 @@ OPTIMIZERS = ["sgd", "adam-fresh", "adam-warm", "sparse_adam-fresh", "sparse_ada
 
 def triples(batch: list[tuple[int, int, int]]) -> Triples:
     return Triples(*torch.tensor(batch).T.contiguous())
+
+
+def bpr(tables: dict[str, Tensor], batch: Triples) -> Tensor:
+    users, items = tables.values()
+    return bpr_loss(users[batch.users], items[batch.positives], items[batch.negatives])
 
 
 class World:
@@ -69,10 +74,10 @@ class World:
         negative = self.tables["item"](negatives)
         loss = bpr_loss(*rows, negative)
         if penalty:
-            network = self.network
-            loss = loss + l2_penalty(rows[0], network.user(users).detach())
-            loss = loss + l2_penalty(rows[1], network.item(positives).detach())
-            loss = loss + l2_penalty(negative, network.item(negatives).detach())
+            network, size = self.network, len(batch)
+            loss = loss + l2_penalty(rows[0], network.user(users).detach(), size)
+            loss = loss + l2_penalty(rows[1], network.item(positives).detach(), size)
+            loss = loss + l2_penalty(negative, network.item(negatives).detach(), size)
         return loss
 
     def shares(self, kind: str) -> tuple[Tensor, Tensor] | None:
@@ -83,14 +88,25 @@ class World:
         users, positives, _ = triples(TRAIN + MORE)
         return expected_shares(users, positives, N_USERS, torch.arange(N_ITEMS))
 
-    def analytic(self, kind: str) -> tuple[float, dict[str, Tensor]]:
-        self.network.zero_grad()
+    def _sides(self, kind: str) -> list[Side]:
         shares = self.shares(kind) or (None, None)
-        sides = [
+        return [
             Side(self.tables[name].weight, getattr(self.network, name), share)
             for name, share in zip(("user", "item"), shares, strict=True)
         ]
+
+    def analytic(self, kind: str) -> tuple[float, dict[str, Tensor]]:
+        self.network.zero_grad()
+        sides = self._sides(kind)
         loss = analytic_hypergradient(*sides, self.optimizer, triples(TRAIN), triples(VALID))
+        return loss.item(), self._gradients()
+
+    def dense(self, kind: str) -> tuple[float, dict[str, Tensor]]:
+        self.network.zero_grad()
+        tables = dict(self.tables.named_parameters())
+        loss = dense_hypergradient(
+            *self._sides(kind), self.optimizer, tables, (bpr, bpr), triples(TRAIN), triples(VALID)
+        )
         return loss.item(), self._gradients()
 
     def unrolled(self, kind: str, train: list) -> tuple[float, dict[str, Tensor]]:
@@ -101,17 +117,24 @@ class World:
             if shares is None:
                 parts = [(users, network.user, batch.users)]
                 parts += [(items, network.item, ids) for ids in batch[1:]]
-                return sum(l2_penalty(rows[ids], strength(ids)) for rows, strength, ids in parts)
+                size = len(batch.users)
+                return sum(
+                    l2_penalty(rows[ids], strength(ids), size) for rows, strength, ids in parts
+                )
             of_users = shares[0][:, None] * network.user(torch.arange(N_USERS))
             of_items = shares[1][:, None] * network.item(torch.arange(N_ITEMS))
             return (of_users * users**2).sum() + (of_items * items**2).sum()
+
+        def fit_loss(tables: dict[str, Tensor], batch: Triples) -> Tensor:
+            return bpr(tables, batch) + penalty(*tables.values(), batch)
 
         loss = unrolled_hypergradient(
             self.tables,
             self.optimizer,
             [triples(batch) for batch in train],
             triples(VALID),
-            penalty,
+            fit_loss,
+            bpr,
             list(network.parameters()),
         )
         return loss.item(), self._gradients()
@@ -210,7 +233,9 @@ def test_closed_form_is_the_finite_difference(granularity: str, optimizer: str, 
 @pytest.mark.parametrize("granularity", GRANULARITIES)
 def test_closed_form_is_higher(granularity: str, optimizer: str, kind: str) -> None:
     world = World(granularity, optimizer, weight_decay=0.02)
-    assert_same(world.analytic(kind), world.unrolled(kind, [TRAIN]))
+    higher_s = world.unrolled(kind, [TRAIN])
+    assert_same(world.analytic(kind), higher_s)
+    assert_same(world.dense(kind), higher_s)
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam-fresh", "adam-warm"])

@@ -30,7 +30,7 @@ def test_expected_shares_are_those_of_the_drawn_batches(negatives: dict[str, Any
             for key in ("item_id", "neg_item_id"):
                 counts += torch.bincount(batch[key], minlength=run.model.n_items)
             total += len(batch)
-    expected = run.trainer._hypergradient.item_shares
+    expected = run.trainer._hypergradient.item.shares
     for some in (expected.argsort()[-200:], expected.argsort()[1:-800]):  # busy and rare items
         drawn = (counts[some] / total).sum()
         assert drawn.item() == pytest.approx(expected[some].sum().item(), rel=0.05)

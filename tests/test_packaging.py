@@ -32,7 +32,9 @@ def test_every_package_is_listed() -> None:
     listed = re.findall(r"^    (recbole_ext[\w.]*)$", (ROOT / "setup.cfg").read_text(), re.M)
     folders = {path.parent for path in (ROOT / "recbole_ext").rglob("*.py")}
     found = {".".join(folder.relative_to(ROOT).parts) for folder in folders}
-    found |= {"recbole_ext.properties", "recbole_ext.properties.model"}
+    folders = {path.parent for path in (ROOT / "properties").rglob("*.yaml")}
+    found |= {".".join(("recbole_ext", *folder.relative_to(ROOT).parts)) for folder in folders}
+    found |= {"recbole_ext.properties"}
     assert set(listed) == found
 
 
@@ -53,9 +55,12 @@ def test_the_wheel_runs_a_model_elsewhere(tmp_path: Path) -> None:
     elsewhere.mkdir()
     python("-m", "build", "--no-isolation", "--outdir", str(built), ".", cwd=ROOT)
     wheel, sdist = next(built.glob("*.whl")), next(built.glob("*.tar.gz"))
-    assert "recbole_ext/properties/model/LambdaOptMF.yaml" in zipfile.ZipFile(wheel).namelist()
+    inside = zipfile.ZipFile(wheel).namelist()
     with tarfile.open(sdist) as archive:
-        assert any(n.endswith("properties/model/LambdaOptMF.yaml") for n in archive.getnames())
+        packed = archive.getnames()
+    for yaml in ("model/LambdaOptMF.yaml", "preset/LambdaOptMF-paper.yaml"):
+        assert f"recbole_ext/properties/{yaml}" in inside
+        assert any(name.endswith(f"properties/{yaml}") for name in packed)
 
     install = ["-m", "pip", "install", "--quiet", "--no-deps", "--target", str(installed)]
     python(*install, str(wheel), cwd=elsewhere)

@@ -92,16 +92,21 @@ def adam_step(
 
 
 def lookahead_rows(
-    optimizer: Optimizer, table: Tensor, ids: Tensor, gradient: Tensor, touched: Tensor
+    optimizer: Optimizer,
+    table: Tensor,
+    ids: Tensor | slice,
+    gradient: Tensor,
+    touched: Tensor | None = None,
 ) -> Step:
     """The step that ``optimizer`` would take on the rows ``ids`` of ``table``.
 
     Args:
         optimizer: SGD without momentum, Adam or SparseAdam, in any state; it is only read.
         table: one of the optimiser's parameters, shape: [n_rows, embedding_size]
-        ids: distinct rows of the table, shape: [rows]
+        ids: distinct rows of the table, shape: [rows]; ``slice(None)`` for all of them.
         gradient: loss gradient of these rows, without weight decay, shape: [rows, embedding_size]
-        touched: rows that the gradient holds, for SparseAdam, which skips the rest, shape: [rows]
+        touched: rows that the gradient holds, for SparseAdam, which skips the rest, shape: [rows];
+            by default all.
 
     Returns:
         New values and derivative of these rows.
@@ -123,13 +128,15 @@ def lookahead_rows(
     # SparseAdam adds eps to √v, before the bias correction, unlike Adam.
     eps = group["eps"] / math.sqrt(1 - group["betas"][1] ** (state.step + 1))
     step = adam_step(rows, gradient, state, group["lr"], group["betas"], eps)
+    if touched is None:
+        return step
     keep = touched.unsqueeze(-1)
     return Step(torch.where(keep, step.updated, rows), torch.where(keep, step.slope, 0.0))
 
 
-def _adam_rows(optimizer: Optimizer, table: Tensor, ids: Tensor) -> AdamState:
+def _adam_rows(optimizer: Optimizer, table: Tensor, ids: Tensor | slice) -> AdamState:
     state = optimizer.state.get(table)
     if not state:
-        zeros = torch.zeros(len(ids), table.shape[1], dtype=table.dtype, device=table.device)
+        zeros = torch.zeros_like(table.detach()[ids])
         return AdamState(zeros, zeros, 0)
     return AdamState(state["exp_avg"][ids], state["exp_avg_sq"][ids], int(state["step"]))

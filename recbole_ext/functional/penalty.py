@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-
 import torch
 from torch import Tensor
-
-from recbole_ext.functional.bpr import Triples
-
-Lookup = Callable[[Tensor], Tensor]
 
 LOOKAHEAD_PENALTIES = ("batch", "table", "expected")
 
 
-def l2_penalty(rows: Tensor, strength: Tensor) -> Tensor:
-    """``(1/B) Σ λ ⊙ θ²`` over the rows of a batch.
+def l2_penalty(rows: Tensor, strength: Tensor, batch_size: int) -> Tensor:
+    """``(1/B) Σ λ ⊙ θ²`` over the rows that a batch reads.
 
     Args:
-        rows: embeddings, one per occurrence in the batch, shape: [batch_size, embedding_size]
-        strength: λ of the same rows, shape: broadcastable to [batch_size, embedding_size]
+        rows: embeddings, one per occurrence in the batch, shape: [occurrences, embedding_size]
+        strength: λ of the same rows, shape: broadcastable to [occurrences, embedding_size]
+        batch_size: number of triples in the batch, ``B``.
 
     Returns:
         The penalty, shape: []
@@ -27,25 +22,7 @@ def l2_penalty(rows: Tensor, strength: Tensor) -> Tensor:
     Reference:
         Chen et al. "λOpt: Learn to Regularize Recommender Models in Finer Levels." KDD 2019.
     """
-    return (strength * rows.square()).sum() / len(rows)
-
-
-def triple_penalty(rows: Sequence[Tensor], triples: Triples, user: Lookup, item: Lookup) -> Tensor:
-    """``Ω`` of a batch of triples: :func:`l2_penalty` of its users, positives and negatives.
-
-    Args:
-        rows: embeddings of the triples' users, positives and negatives, each of shape:
-            [batch_size, embedding_size]
-        triples: the batch.
-        user: gives λ of some users.
-        item: gives λ of some items.
-
-    Returns:
-        The penalty, shape: []
-    """
-    strengths = user(triples.users), item(triples.positives), item(triples.negatives)
-    of_user, of_positive, of_negative = map(l2_penalty, rows, strengths)
-    return of_user + of_positive + of_negative
+    return (strength * rows.square()).sum() / batch_size
 
 
 def batch_shares(ids: Tensor, n_rows: int, batch_size: int) -> Tensor:

@@ -10,10 +10,10 @@ from higher.optim import DifferentiableOptimizer
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
-from recbole_ext.functional.bpr import Triples, bpr_loss
+from recbole_ext.functional.bpr import Triples
 from recbole_ext.functional.lookahead import AdamState
 
-Penalty = Callable[[Tensor, Tensor, Triples], Tensor]
+Loss = Callable[[dict[str, Tensor], Triples], Tensor]
 
 
 class DifferentiableAdam(DifferentiableOptimizer):
@@ -50,38 +50,36 @@ higher.register_optim(Adam, DifferentiableAdam)
 
 
 def unrolled_hypergradient(
-    tables: nn.ModuleDict,
+    module: nn.Module,
     optimizer: Optimizer,
     train: Sequence[Triples],
     valid: Triples,
-    penalty: Penalty,
-    parameters: Sequence[Tensor],
+    fit_loss: Loss,
+    valid_loss: Loss,
+    strengths: Sequence[Tensor],
 ) -> Tensor:
-    """Add the gradient of the validation loss with respect to λ to ``parameters``' ``grad``.
+    """Add the gradient of the validation loss with respect to λ to ``strengths``' ``grad``.
 
     Args:
-        tables: two embeddings, ``"user"`` first and then ``"item"``; they stay as they are.
+        module: what the optimiser trains; it stays as it is.
         optimizer: the model's own optimiser (Adam or SGD); it stays as it is.
         train: one batch for each look-ahead step.
         valid: the batch of the validation loss.
-        penalty: the look-ahead's penalty, from all user rows, all item rows and the training batch.
-        parameters: the λ tables.
+        fit_loss: the training loss with its penalty, from the module's parameters by name and a
+            batch.
+        valid_loss: the validation loss, from the same.
+        strengths: the λ tables.
 
     Returns:
         The validation loss after the look-ahead, shape: []
     """
-    with torch.enable_grad(), higher.innerloop_ctx(tables, optimizer) as (ahead, stepper):
+    names = [name for name, _ in module.named_parameters()]
+    with torch.enable_grad(), higher.innerloop_ctx(module, optimizer) as (ahead, stepper):
         for batch in train:
-            users, items = ahead.fast_params
-            stepper.step(_bpr(users, items, batch) + penalty(users, items, batch))
-        users, items = ahead.fast_params
-        loss = _bpr(users, items, valid)
-        gradients = torch.autograd.grad(loss, list(parameters), allow_unused=True)
-    for parameter, gradient in zip(parameters, gradients, strict=True):
+            stepper.step(fit_loss(dict(zip(names, ahead.fast_params, strict=True)), batch))
+        loss = valid_loss(dict(zip(names, ahead.fast_params, strict=True)), valid)
+        gradients = torch.autograd.grad(loss, list(strengths), allow_unused=True)
+    for strength, gradient in zip(strengths, gradients, strict=True):
         if gradient is not None:
-            parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
+            strength.grad = gradient if strength.grad is None else strength.grad + gradient
     return loss.detach()
-
-
-def _bpr(users: Tensor, items: Tensor, batch: Triples) -> Tensor:
-    return bpr_loss(users[batch.users], items[batch.positives], items[batch.negatives])

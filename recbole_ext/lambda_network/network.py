@@ -84,42 +84,44 @@ class LambdaNetwork(nn.Module):
                 columns = embedding_size if varies.by_dimension else 1
                 self.tables[name] = nn.Parameter(torch.full((rows, columns), initial))
 
-    def user(self, ids: Tensor) -> Tensor:
+    def user(self, ids: Tensor | slice) -> Tensor:
         """λ of some users.
 
         Args:
-            ids: internal user ids, shape: [rows]
+            ids: internal user ids, shape: [rows]; ``slice(None)`` for all.
 
         Returns:
-            Strengths, shape: [rows, embedding_size] or [rows, 1], the same for every dimension.
+            Strengths, shape: [rows, embedding_size]; an axis along which λ does not vary may have
+            the size 1.
         """
         return self._lookup("user", ids)
 
-    def item(self, ids: Tensor) -> Tensor:
+    def item(self, ids: Tensor | slice) -> Tensor:
         """λ of some items; shapes as in :meth:`user`."""
         return self._lookup("item", ids)
 
     @torch.no_grad()
-    def fixed_user(self, ids: Tensor) -> Tensor:
-        """As :meth:`user`, held fixed: no gradient flows to λ."""
-        return self._lookup("user", ids)
+    def fixed(self, side: str, ids: Tensor) -> Tensor | None:
+        """λ of some ``"user"`` or ``"item"`` rows, held fixed; ``None``: not regularised."""
+        return None if self.side_table(side) is None else self._lookup(side, ids)
 
-    @torch.no_grad()
-    def fixed_item(self, ids: Tensor) -> Tensor:
-        """As :meth:`item`, held fixed."""
-        return self._lookup("item", ids)
-
-    def _lookup(self, side: str, ids: Tensor) -> Tensor:
+    def _lookup(self, side: str, ids: Tensor | slice) -> Tensor:
         table = self.side_table(side)
         if table is None:
-            return torch.zeros(len(ids), 1, device=ids.device)
-        rows = ids if table.shape[0] > 1 else torch.zeros_like(ids)
+            return torch.zeros(1, 1, device=self._device())
+        if isinstance(ids, slice):
+            rows = torch.arange(len(table), device=table.device)[ids]
+        else:
+            rows = ids if len(table) > 1 else torch.zeros_like(ids)
         return F.embedding(rows, table, sparse=self.sparse)
 
     def side_table(self, side: str) -> Tensor | None:
         """The whole table behind ``"user"`` or ``"item"``, [1 or n_rows, 1 or embedding_size]."""
         name = self._table_of[side]
         return self.tables.get(name)
+
+    def _device(self) -> torch.device:
+        return next(self.parameters()).device
 
     @torch.no_grad()
     def clamp(self) -> None:

@@ -13,6 +13,7 @@ import torch
 from recbole.config import Config
 from recbole.data.dataloader import FullSortEvalDataLoader, NegSampleEvalDataLoader, TrainDataLoader
 from recbole.data.interaction import Interaction
+from recbole.model.abstract_recommender import GeneralRecommender
 from recbole.trainer import Trainer
 from recbole.utils import get_gpu_usage, set_color
 from torch import Tensor
@@ -22,9 +23,14 @@ from tqdm import tqdm
 from recbole_ext.bilevel_settings import BilevelSettings
 from recbole_ext.data.holdout import split_holdout
 from recbole_ext.data.triples import TripleSampler
+from recbole_ext.functional.bpr import Triples
 from recbole_ext.functional.gradients import clip_gradient_norm
-from recbole_ext.model.lambdaoptmf import LambdaOptMF
+from recbole_ext.functional.penalty import l2_penalty
+from recbole_ext.lambda_network import LambdaNetwork
+from recbole_ext.lambda_network.frequency import frequency_strength
 from recbole_ext.trainer.hypergradients import HyperGradient
+from recbole_ext.trainer.lambda_dump import dump_folder, write_dump
+from recbole_ext.trainer.pairwise import check_pairwise, total_loss
 
 EvalLoader: TypeAlias = FullSortEvalDataLoader | NegSampleEvalDataLoader
 
@@ -39,19 +45,31 @@ class BilevelTrainer(Trainer):
 
     one_process = True
 
-    def __init__(self, config: Config, model: LambdaOptMF) -> None:
+    def __init__(self, config: Config, model: GeneralRecommender) -> None:
         self.settings = BilevelSettings.read(config)
+        check_pairwise(config, model)
         super().__init__(config, model)
-        self.lambda_network = model.lambda_network
+        self.tables = {"user": model.user_embedding, "item": model.item_embedding}
+        self.lambda_network = self._build_lambda_network()
         if self.settings.learns_lambda:
             self.lambda_optimizer = self._build_lambda_optimizer()
         self._progress: tqdm | None = None
         self._batch = 0
         self._lambda_losses: list[float] = []
 
-    def _build_optimizer(self, **kwargs: object) -> Optimizer:
-        kwargs.setdefault("params", self.model.embedding_parameters())
-        return super()._build_optimizer(**kwargs)
+    def _build_lambda_network(self) -> LambdaNetwork:
+        settings = self.settings
+        granularities = {"lambda_opt": settings.lambda_granularity, "frequency": "user+item"}
+        (n_users, size), (n_items, _) = (table.weight.shape for table in self.tables.values())
+        network = LambdaNetwork(
+            granularities.get(settings.regularizer, "global"),
+            n_users,
+            n_items,
+            size,
+            initial=0.0 if settings.learns_lambda else settings.reg_weight,
+            sparse=settings.sparse_lambda,
+        )
+        return network.requires_grad_(settings.learns_lambda).to(self.device)
 
     def _build_lambda_optimizer(self) -> Optimizer:
         return self._build_optimizer(
@@ -71,6 +89,8 @@ class BilevelTrainer(Trainer):
         """Train as RecBole's ``Trainer.fit`` does; same arguments, same result."""
         if self.settings.learns_lambda:
             train_data = self._set_up_lambda(train_data, valid_data)
+        elif self.settings.regularizer == "frequency":
+            self._set_lambda_by_frequency(train_data)
         return super().fit(train_data, valid_data, *args, **kwargs)
 
     def _set_up_lambda(
@@ -94,6 +114,17 @@ class BilevelTrainer(Trainer):
         )
         return train_data
 
+    def _set_lambda_by_frequency(self, train_data: TrainDataLoader) -> None:
+        ratings = train_data._dataset.inter_feat
+        fields = train_data._dataset.uid_field, train_data._dataset.iid_field
+        for table, field in zip(self.lambda_network.tables.values(), fields, strict=True):
+            strength = frequency_strength(
+                torch.bincount(ratings[field], minlength=len(table)),
+                self.settings.reg_weight,
+                self.settings.frequency_exponent,
+            )
+            table.copy_(strength.unsqueeze(-1))
+
     def _train_epoch(
         self,
         train_data: TrainDataLoader,
@@ -106,22 +137,42 @@ class BilevelTrainer(Trainer):
         with tqdm(train_data, ncols=120, desc=title, disable=not show_progress) as self._progress:
             loss = super()._train_epoch(self._progress, epoch_idx, loss_func=self._bilevel_loss)
         self._write_histograms(epoch_idx)
+        if self.config["lambda_dump"]:
+            write_dump(dump_folder(self.saved_model_file), epoch_idx, self.lambda_network)
         return loss
 
     def _bilevel_loss(self, interaction: Interaction) -> Tensor:
         """Take the λ step where one is due, and give RecBole's loop the loss of the model step."""
-        learns = self.settings.learns_lambda
-        if learns and self._batch % self.settings.lambda_update_interval == 0:
+        keys = self.model.USER_ID, self.model.ITEM_ID, self.model.NEG_ITEM_ID
+        batch = Triples(*(interaction[key] for key in keys))
+        if self._lambda_step_is_due():
             with torch.autocast(device_type=self.device.type, enabled=False):
-                self._lambda_step(interaction)
+                self._lambda_step(batch)
         self._batch += 1
-        loss = self.model.calculate_loss(interaction)
+        loss = total_loss(self.model, interaction) + self._penalty(batch)
         self._show_progress(loss)
         return loss
 
-    def _lambda_step(self, interaction: Interaction) -> None:
+    def _penalty(self, batch: Triples) -> Tensor:
+        """``Ω(Θ|λ)`` of a batch, with λ held fixed, shape: []."""
+        penalty = torch.zeros((), device=self.device)
+        for side, ids in (("user", batch.users), ("item", batch.items)):
+            strength = self.lambda_network.fixed(side, ids)
+            if strength is not None:
+                rows = self.tables[side](ids)
+                penalty = penalty + l2_penalty(rows, strength, len(batch.users))
+        return penalty
+
+    def _lambda_step_is_due(self) -> bool:
+        since_warmup = self._batch - self.settings.lambda_warmup_steps
+        return (
+            self.settings.learns_lambda
+            and since_warmup >= 0
+            and since_warmup % self.settings.lambda_update_interval == 0
+        )
+
+    def _lambda_step(self, train: Triples) -> None:
         self.lambda_optimizer.zero_grad()
-        train = self.model.triples(interaction)
         loss = self._hypergradient(train, self._lambda_data.draw(len(train.users)))
         self._check_nan(loss)
         clip_gradient_norm(self.lambda_network.parameters(), self.settings.lambda_clip_norm)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from recbole.model.abstract_recommender import GeneralRecommender
+from recbole.model.general_recommender import BPR
+from torch import Tensor
 from torch.optim import Optimizer
 
 from recbole_ext.bilevel_settings import BilevelSettings
 from recbole_ext.data.triples import TripleSampler
 from recbole_ext.functional.bpr import Triples
-from recbole_ext.functional.hypergradient import Side, analytic_hypergradient
-from recbole_ext.functional.penalty import expected_shares, triple_penalty
+from recbole_ext.functional.hypergradient import Side, analytic_hypergradient, dense_hypergradient
+from recbole_ext.functional.penalty import batch_shares, expected_shares
 from recbole_ext.functional.unrolled import unrolled_hypergradient
 from recbole_ext.lambda_network import LambdaNetwork
-from recbole_ext.model.lambdaoptmf import LambdaOptMF
+from recbole_ext.trainer.pairwise import PairwiseModel
 
 
 class HyperGradient:
@@ -30,7 +32,7 @@ class HyperGradient:
     def __init__(
         self,
         settings: BilevelSettings,
-        model: LambdaOptMF,
+        model: GeneralRecommender,
         network: LambdaNetwork,
         optimizer: Optimizer,
         train_sampler: TripleSampler,
@@ -39,9 +41,16 @@ class HyperGradient:
         self.network = network
         self.optimizer = optimizer
         self.train_sampler = train_sampler
-        self.users, self.items = model.user_embedding.weight, model.item_embedding.weight
-        self.tables = nn.ModuleDict({"user": model.user_embedding, "item": model.item_embedding})
-        self.user_shares, self.item_shares = self._shares()
+        self.model = PairwiseModel(model)
+        self.parameters: dict[str, Tensor] = dict(self.model.named_parameters())
+        tables = model.user_embedding.weight, model.item_embedding.weight
+        self.names = [
+            next(name for name, value in self.parameters.items() if value is table)
+            for table in tables
+        ]
+        user_shares, item_shares = self._shares(*tables)
+        self.user = Side(tables[0], network.user, user_shares)
+        self.item = Side(tables[1], network.item, item_shares)
 
     def __call__(self, train: Triples, valid: Triples) -> Tensor:
         """Differentiate one validation batch.
@@ -53,20 +62,33 @@ class HyperGradient:
         Returns:
             The validation loss after the look-ahead, shape: []
         """
-        if self.settings.meta_gradient == "analytic":
-            user = Side(self.users, self.network.user, self.user_shares)
-            item = Side(self.items, self.network.item, self.item_shares)
-            return analytic_hypergradient(user, item, self.optimizer, train, valid)
+        if self.settings.meta_gradient == "higher":
+            return self._unrolled(train, valid)
+        sides = self.user, self.item
+        if isinstance(self.model.model, BPR):
+            return analytic_hypergradient(*sides, self.optimizer, train, valid)
+        losses = self.model.fit_loss, self.model.ranking_loss
+        return dense_hypergradient(*sides, self.optimizer, self.parameters, losses, train, valid)
+
+    def _unrolled(self, train: Triples, valid: Triples) -> Tensor:
         more = range(self.settings.lookahead_steps - 1)
         batches = [train, *(self.train_sampler.draw(len(train.users)) for _ in more)]
-        parameters = list(self.network.parameters())
+
+        def fit_loss(parameters: dict[str, Tensor], batch: Triples) -> Tensor:
+            return self.model.fit_loss(parameters, batch) + self._penalty(parameters, batch)
+
         return unrolled_hypergradient(
-            self.tables, self.optimizer, batches, valid, self._penalty, parameters
+            self.model,
+            self.optimizer,
+            batches,
+            valid,
+            fit_loss,
+            self.model.ranking_loss,
+            list(self.network.parameters()),
         )
 
-    def _shares(self) -> tuple[Tensor | None, Tensor | None]:
+    def _shares(self, users: Tensor, items: Tensor) -> tuple[Tensor | None, Tensor | None]:
         """Each row's share in the look-ahead's penalty; ``None`` for its share in the batch."""
-        users, items = self.users, self.items
         if self.settings.lookahead_penalty == "batch":
             return None, None
         if self.settings.lookahead_penalty == "table":
@@ -75,13 +97,15 @@ class HyperGradient:
         shares = expected_shares(data.users, data.items, len(users), data.negative_weight())
         return shares[0].to(users), shares[1].to(items)
 
-    def _penalty(self, users: Tensor, items: Tensor, batch: Triples) -> Tensor:
+    def _penalty(self, parameters: dict[str, Tensor], batch: Triples) -> Tensor:
         """The look-ahead's penalty on whole tables, for ``higher``."""
-        if self.user_shares is None or self.item_shares is None:
-            rows = users[batch.users], items[batch.positives], items[batch.negatives]
-            return triple_penalty(rows, batch, self.network.user, self.network.item)
-        every_user = torch.arange(len(users), device=users.device)
-        every_item = torch.arange(len(items), device=items.device)
-        of_users = self.user_shares.unsqueeze(-1) * self.network.user(every_user)
-        of_items = self.item_shares.unsqueeze(-1) * self.network.item(every_item)
-        return (of_users * users.square()).sum() + (of_items * items.square()).sum()
+        total = torch.zeros((), device=batch.users.device)
+        for side, read, name in zip(
+            (self.user, self.item), (batch.users, batch.items), self.names, strict=True
+        ):
+            rows, shares = parameters[name], side.shares
+            if shares is None:
+                shares = batch_shares(read, len(rows), len(batch.users)).to(rows)
+            strength = side.strength(slice(None))
+            total = total + (shares.unsqueeze(-1) * strength * rows.square()).sum()
+        return total

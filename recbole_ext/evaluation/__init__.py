@@ -1,0 +1,1 @@
+"""What RecBole's evaluator does not tell: metrics by group."""

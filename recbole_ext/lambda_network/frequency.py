@@ -1,0 +1,27 @@
+"""λ as a power of how often a row is rated: the closed-form rival of a λ learnt for each row."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+
+def frequency_strength(counts: Tensor, weight: float, exponent: float) -> Tensor:
+    """``λ_r = weight · (count_r / mean count)^ν``.
+
+    The penalty of a batch counts a row once per occurrence already, so that over an epoch a row
+    carries ``count^(1 + ν)``: ν = 0 is one λ for all, ν = −1 the same total for every row.
+
+    Args:
+        counts: training ratings of each row, with RecBole's padding row 0, shape: [n_rows]
+        weight: λ of a row with the mean count.
+        exponent: ν.
+
+    Returns:
+        Strengths, shape: [n_rows]; a row without ratings counts as having one.
+
+    Reference:
+        Rendle et al. "Revisiting the Performance of iALS on Item Recommendation Benchmarks."
+        RecSys 2022.
+    """
+    counts = counts.double().clamp(min=1)
+    return weight * (counts / counts[1:].mean()) ** exponent

@@ -1,0 +1,38 @@
+"""λ after each epoch, in files that need neither RecBole nor torch to be read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from recbole_ext.lambda_network import LambdaNetwork
+
+
+def dump_folder(checkpoint: str | Path) -> Path:
+    """Where the λ of the run with this checkpoint go: a folder beside it."""
+    path = Path(checkpoint)
+    return path.with_name(f"{path.stem}-lambda")
+
+
+def write_dump(folder: Path, epoch: int, network: LambdaNetwork) -> None:
+    """Write ``<epoch>.npz`` with one array for each λ table; a resumed run writes it again."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tables = {name: table.detach().cpu().numpy() for name, table in network.tables.items()}
+    np.savez_compressed(folder / f"{epoch:05d}.npz", **tables)
+
+
+def read_dump(folder: str | Path) -> dict[str, np.ndarray]:
+    """All epochs of a run, by table (``user``, ``item`` or ``shared``).
+
+    Returns:
+        Strengths, shape: [epochs, 1 or n_rows, 1 or embedding_size]; row 0 is RecBole's padding.
+
+    Raises:
+        FileNotFoundError: if the folder holds no epoch.
+    """
+    files = sorted(Path(folder).glob("*.npz"))
+    if not files:
+        raise FileNotFoundError(f"no λ in {folder}: train with lambda_dump: True")
+    epochs = [dict(np.load(file)) for file in files]
+    return {name: np.stack([epoch[name] for epoch in epochs]) for name in epochs[0]}

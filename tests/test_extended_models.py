@@ -1,0 +1,129 @@
+"""λ on RecBole's own pairwise models, by ``regularizer: lambda_opt`` and nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from recbole.trainer import Trainer
+
+import recbole_ext
+from recbole_ext.trainer.bilevel import BilevelTrainer
+from recbole_ext.trainer.hypergradients import HyperGradient
+from tests.helpers import QUICK, Run, same
+
+LEARN = {"regularizer": "lambda_opt", "lambda_granularity": "dimension+user+item"}
+
+
+def doubled(run: Run) -> Run:
+    """The same run in float64."""
+    run.model.double()
+    run.trainer.lambda_network.double()
+    if hasattr(run.model, "norm_adj_matrix"):
+        run.model.norm_adj_matrix = run.model.norm_adj_matrix.double()
+    return run
+
+
+@pytest.mark.parametrize("model", ["LightGCN", "BPR", "NGCF"])
+@pytest.mark.parametrize("penalty", ["batch", "expected", "table"])
+@pytest.mark.parametrize("learner", ["adam", "sgd"])
+def test_both_gradients_agree_on_any_model(
+    world: dict[str, Any], model: str, penalty: str, learner: str
+) -> None:
+    """Closed form = ``higher``, which differentiates the whole model twice."""
+    dropout = {"node_dropout": 0.0, "message_dropout": 0.0} if model == "NGCF" else {}
+    settings = {**world, **LEARN, **dropout, "lookahead_penalty": penalty, "learner": learner}
+    run = doubled(Run(model, **settings))
+    trainer, generator = run.trainer, torch.Generator().manual_seed(0)
+    for table in trainer.lambda_network.parameters():
+        table.data.uniform_(0.01, 0.5, generator=generator)
+    trainer._set_up_lambda(*run.data[:2])
+    sampler = trainer._hypergradient.train_sampler
+    for _ in range(2):  # gives Adam a past
+        batch = sampler.draw(40)
+        trainer.optimizer.zero_grad()
+        trainer._hypergradient.model.fit_loss({}, batch).backward()
+        trainer.optimizer.step()
+    train, valid = sampler.draw(40), trainer._lambda_data.draw(40)
+    found = {}
+    for kind in ("analytic", "higher"):
+        settings = type(trainer.settings)(**{**vars(trainer.settings), "meta_gradient": kind})
+        parts = run.model, trainer.lambda_network, trainer.optimizer, sampler
+        trainer.lambda_network.zero_grad()
+        loss = HyperGradient(settings, *parts)(train, valid)
+        tables = trainer.lambda_network.tables.items()
+        found[kind] = {"loss": loss, **{name: table.grad.to_dense() for name, table in tables}}
+    assert found["analytic"]["user"].abs().sum() > 0
+    for name, gradient in found["analytic"].items():
+        atol = 1e-8 * gradient.abs().max().item()
+        torch.testing.assert_close(gradient, found["higher"][name], rtol=1e-8, atol=atol)
+
+
+def test_a_graph_network_feels_lambda_beyond_the_batch(world: dict[str, Any]) -> None:
+    """In LightGCN a row that no batch reads still moves the scores of its neighbours."""
+    touched = {}
+    for model in ("LightGCN", "BPR"):
+        run = doubled(Run(model, **world, **LEARN))
+        run.trainer._set_up_lambda(*run.data[:2])
+        one = run.trainer._lambda_data.draw(1)
+        run.trainer._hypergradient(run.trainer._hypergradient.train_sampler.draw(1), one)
+        gradient = run.trainer.lambda_network.tables["user"].grad.to_dense()
+        touched[model] = int((gradient != 0).any(-1).sum())
+    assert touched["BPR"] == 1
+    assert touched["LightGCN"] > 5
+
+
+@pytest.mark.parametrize("model", ["LightGCN", "NGCF", "SGL", "BPR"])
+@pytest.mark.parametrize("meta_gradient", ["analytic", "higher"])
+def test_recboles_models_train_with_lambda(
+    world: dict[str, Any], model: str, meta_gradient: str, tmp_path: Path
+) -> None:
+    settings = {**world, **QUICK, **LEARN, "meta_gradient": meta_gradient, "epochs": 3}
+    result = recbole_ext.run_recbole(model, config_dict=settings)
+    saved = torch.load(result["checkpoint"])
+    tables = saved["modules"]["lambda_network"]
+    assert all((table > 0).any() for table in tables.values())
+    _, loaded, *_ = recbole_ext.load_data_and_model(result["checkpoint"])  # RecBole's own class
+    assert same(dict(loaded.state_dict()), dict(saved["state_dict"]))
+
+
+def test_a_resumed_run_ends_like_an_uninterrupted_one(world: dict[str, Any]) -> None:
+    settings = {**world, **LEARN, "eval_step": 0}
+    whole = Run("LightGCN", **{**settings, "epochs": 4}).fit()
+    first = Run("LightGCN", **{**settings, "epochs": 2}).fit()
+    file = first.trainer.saved_model_file
+    second = Run("LightGCN", **{**settings, "epochs": 4, "resume_file": file}).fit()
+    assert same(second.state(), whole.state())
+    assert same(second.strengths(), whole.strengths())
+
+
+def test_the_models_own_penalty_is_off_unless_asked_for(world: dict[str, Any]) -> None:
+    assert Run("LightGCN", **world).config["reg_weight"] == 1e-5
+    assert Run("LightGCN", **world, **LEARN).config["reg_weight"] == 0
+    assert Run("LightGCN", **world, **LEARN, reg_weight=0.01).config["reg_weight"] == 0.01
+    assert Run("LightGCN", **world, **LEARN).config["n_layers"] == 2  # RecBole's default stays
+
+
+def test_only_who_asks_gets_the_bilevel_trainer(world: dict[str, Any]) -> None:
+    assert type(Run("LightGCN", **world).trainer) is Trainer
+    assert type(Run("LightGCN", **world, **LEARN).trainer) is BilevelTrainer
+
+
+@pytest.mark.parametrize(
+    ("model", "settings", "message"),
+    [
+        ("NeuMF", {}, "regularizer: lambda_opt needs a pairwise model; NeuMF is none"),
+        ("NCL", {}, "models without a trainer of their own; NCL has NCLTrainer"),
+        ("LightGCN", {"regularizer": "fixed"}, "LightGCN takes lambda_opt, or no regularizer"),
+        ("LightGCN", {"regularizer": "l1"}, "regularizer must be one of lambda_opt"),
+        ("LightGCN", {"learner": "sparse_adam"}, "sparse_adam is for LambdaOptMF"),
+        ("SimpleX", {}, "SimpleX has no user_embedding"),
+    ],
+)
+def test_what_cannot_be_learnt_is_refused(
+    world: dict[str, Any], model: str, settings: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        Run(model, **{**world, **LEARN, **settings})
