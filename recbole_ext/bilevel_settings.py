@@ -9,11 +9,11 @@ from recbole.utils import InputType
 from recbole_ext.functional.lookahead import OPTIMIZERS
 from recbole_ext.functional.penalty import LOOKAHEAD_PENALTIES
 from recbole_ext.hyperparameters import Settings, choice, integer, real
-from recbole_ext.lambda_network import GRANULARITIES
+from recbole_ext.lambda_network import FEW, GRANULARITIES
 
 REGULARIZERS = ("lambda_opt", "fixed", "frequency")
-META_GRADIENTS = ("analytic", "higher")
-LAMBDA_SOURCES = ("holdout", "valid")
+META_GRADIENTS = ("forward", "analytic", "higher")
+LAMBDA_SOURCES = ("split", "holdout", "valid")
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,9 @@ class BilevelSettings:
     reg_weight: float
     frequency_exponent: float
     lambda_granularity: str
+    lambda_initial: float
     lambda_source: str
+    lambda_split_ratio: float
     lambda_holdout_ratio: float
     meta_gradient: str
     lookahead_steps: int
@@ -51,7 +53,9 @@ class BilevelSettings:
             reg_weight=real(config, "reg_weight", minimum=0),
             frequency_exponent=real(config, "frequency_exponent"),
             lambda_granularity=choice(config, "lambda_granularity", tuple(GRANULARITIES)),
+            lambda_initial=real(config, "lambda_initial", minimum=0),
             lambda_source=choice(config, "lambda_source", LAMBDA_SOURCES),
+            lambda_split_ratio=real(config, "lambda_split_ratio", above=0),
             lambda_holdout_ratio=real(config, "lambda_holdout_ratio", above=0),
             meta_gradient=choice(config, "meta_gradient", META_GRADIENTS),
             lookahead_steps=integer(config, "lookahead_steps", minimum=1),
@@ -84,15 +88,25 @@ class BilevelSettings:
         return self.lambda_learner == "sparse_adam"
 
     def _check_together(self, config: Settings) -> None:
-        if self.lambda_holdout_ratio >= 1:
-            value = self.lambda_holdout_ratio
-            raise ValueError(f"lambda_holdout_ratio must be a share below 1, got {value}")
+        for key in ("lambda_holdout_ratio", "lambda_split_ratio"):
+            if getattr(self, key) >= 1:
+                raise ValueError(f"{key} must be a share below 1, got {getattr(self, key)}")
         if not self.learns_lambda:
             return
-        if self.meta_gradient == "analytic" and self.lookahead_steps > 1:
+        if self.meta_gradient != "higher" and self.lookahead_steps > 1:
             raise ValueError(
                 f"lookahead_steps: {self.lookahead_steps} needs meta_gradient: higher; "
-                "the analytic gradient covers one step"
+                f"{self.meta_gradient} covers none or one"
+            )
+        for key in ("learner", "lambda_learner") if self.meta_gradient == "forward" else ():
+            if getattr(self, key) == "sparse_adam":
+                raise ValueError(
+                    f"meta_gradient: forward needs {key}: adam or sgd, got 'sparse_adam'"
+                )
+        if self.meta_gradient == "forward" and self.lambda_granularity not in FEW:
+            raise ValueError(
+                f"meta_gradient: forward needs lambda_granularity to be one of {', '.join(FEW)}, "
+                f"got {self.lambda_granularity!r}; analytic and higher take any"
             )
         if self.meta_gradient == "higher" and self.sparse_embeddings:
             raise ValueError("meta_gradient: higher needs learner: adam or sgd, got 'sparse_adam'")

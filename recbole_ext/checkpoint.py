@@ -7,44 +7,38 @@ classes named below, because ``torch.load`` reads nothing else unless it is told
 
 from __future__ import annotations
 
-import copy
-import os
-import pickle
-import tempfile
-from collections import OrderedDict
 from collections.abc import Callable
 from logging import getLogger
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-import yaml
-from recbole.config import Config
 from recbole.trainer import Trainer
-from recbole.utils import EvaluatorType, FeatureSource, FeatureType, InputType, ModelType, set_color
-from scipy import sparse
+from recbole.utils import set_color
 from torch import nn
 from torch.optim import Optimizer
 
 from recbole_ext.random_state import capture_random_state, restore_random_state
-from recbole_ext.recording import note_checkpoint
+from recbole_ext.recording import note_checkpoint, note_validation
+from recbole_ext.safe_file import (
+    convert_trusted_checkpoint,
+    load_checkpoint,
+    plain,
+    portable_config,
+    trust,
+    write_atomically,
+)
+
+__all__ = [
+    "convert_trusted_checkpoint",
+    "load_checkpoint",
+    "resume_checkpoint",
+    "save_checkpoint",
+    "trust",
+    "write_atomically",
+]
 
 _TO_RESUME = ("epoch", "cur_step", "best_valid_score")
-_SAFE_LOADING = hasattr(torch.serialization, "add_safe_globals")  # from torch 2.4 on
-
-
-def trust(*classes: Any) -> None:
-    """Let ``torch.load`` rebuild these classes in safe loading."""
-    if _SAFE_LOADING:
-        torch.serialization.add_safe_globals(list(classes))
-
-
-trust(Config, EvaluatorType, FeatureSource, FeatureType, InputType, ModelType, yaml.FullLoader)
-# What RecBole's models without gradients keep: EASE and ItemKNN, for example.
-trust(np.ndarray, np.matrix, np.dtype, np.zeros(0).__reduce__()[0], np.float64(0).__reduce__()[0])
-trust(*{type(np.dtype(code)) for code in "?bBhHiIlLqQefdO"})
-trust(sparse.coo_matrix, sparse.csc_matrix, sparse.csr_matrix, sparse.lil_matrix)
 
 
 def save_checkpoint(trainer: Trainer, epoch: int, verbose: bool = True, **kwargs: Any) -> None:
@@ -123,108 +117,12 @@ def remembering_result(valid_epoch: Callable) -> Callable:
             score, trainer.latest_valid_result = valid_epoch(trainer, *args, **kwargs)
         finally:
             trainer.validating = False
+        epoch = max(trainer.train_loss_dict, default=-1)
+        loss = trainer.train_loss_dict.get(epoch)
+        note_validation(epoch, plain(loss), plain(dict(trainer.latest_valid_result)))
         return score, trainer.latest_valid_result
 
     return valid_epoch_with_memory
-
-
-def load_checkpoint(path: str | Path, device: torch.device | str | None = None) -> dict[str, Any]:
-    """Read a checkpoint with safe loading.
-
-    Args:
-        path: the file.
-        device: where its tensors go; by default where they were.
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if it is truncated, no checkpoint, or not safe to load.
-    """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"checkpoint {path} does not exist")
-    try:
-        safe = {"weights_only": True} if _SAFE_LOADING else {}
-        checkpoint = torch.load(path, map_location=device, **safe)
-    except (RuntimeError, OSError, EOFError, pickle.UnpicklingError, KeyError, ValueError) as error:
-        raise ValueError(
-            f"checkpoint {path} cannot be read: it is truncated, or no checkpoint of this package. "
-            "Use another checkpoint or train again; for an old RecBole file that you trust, see "
-            f"recbole_ext.checkpoint.convert_trusted_checkpoint ({_first_line(error)})"
-        ) from error
-    kinds = {"config": Config, "state_dict": dict}
-    content = checkpoint if isinstance(checkpoint, dict) else {}
-    missing = [key for key, kind in kinds.items() if not isinstance(content.get(key), kind)]
-    if missing:
-        raise ValueError(f"{path} is no RecBole checkpoint: it has no {' and no '.join(missing)}")
-    return checkpoint
-
-
-def convert_trusted_checkpoint(source: str | Path, target: str | Path) -> None:
-    """Rewrite an old RecBole checkpoint so that it loads safely.
-
-    Reading the old file can run any code that is hidden in it: only for files that you trust.
-    """
-    state = torch.load(source, map_location="cpu", weights_only=False)
-    state["config"] = portable_config(state["config"])
-    write_atomically(plain(state), target)
-
-
-def write_atomically(state: dict[str, Any], path: str | Path) -> None:
-    """Write to a file beside ``path`` and rename it, so that ``path`` is always whole."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            torch.save(state, file, pickle_protocol=2)
-            file.flush()
-            os.fsync(file.fileno())
-        _check_safe(temporary)
-        os.chmod(temporary, 0o666 & ~_umask())  # mkstemp makes it private
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
-def _check_safe(path: str) -> None:
-    """Refuse, while there is time, to write what safe loading would refuse to read."""
-    unsafe_globals = getattr(torch.serialization, "get_unsafe_globals_in_checkpoint", None)
-    unsafe = sorted(unsafe_globals(path)) if unsafe_globals else []
-    if unsafe:
-        raise ValueError(
-            f"the checkpoint would hold {', '.join(unsafe)}, which torch does not load safely: "
-            "give hyper-parameters as plain numbers, strings, lists and dictionaries, or allow "
-            "the class with recbole_ext.checkpoint.trust"
-        )
-
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current
-
-
-def portable_config(config: Config) -> Config:
-    """A copy with plain values, without what belongs to one run or can be found by name."""
-    portable = copy.copy(config)
-    portable.__dict__ = {key: plain(value) for key, value in vars(config).items()}
-    portable.__dict__.pop("model_class", None)
-    portable.final_config_dict.pop("resume_file", None)
-    return portable
-
-
-def plain(value: Any) -> Any:
-    """Replace numpy's scalars, paths and kinds of ``dict``, at any depth, by plain ones."""
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, os.PathLike):
-        return os.fspath(value)
-    if isinstance(value, dict):
-        kind = OrderedDict if isinstance(value, OrderedDict) else dict
-        return kind((key, plain(item)) for key, item in value.items())
-    if type(value) in (list, tuple, set):
-        return type(value)(plain(item) for item in value)
-    return value
 
 
 def _state(trainer: Trainer, epoch: int) -> dict[str, Any]:
@@ -304,7 +202,3 @@ def _shapes(states: dict[str, dict[str, torch.Tensor]]) -> dict[str, tuple[int, 
         for owner, state in states.items()
         for key, value in state.items()
     }
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0][:200]

@@ -71,8 +71,9 @@ def run_recbole(
 
     Returns:
         RecBole's result (``best_valid_score``, ``valid_score_bigger``, ``best_valid_result``,
-        ``test_result``) and, besides, ``checkpoint`` (a path or ``None``), ``seconds`` by phase
-        and, where ``frequency_groups`` is set, the test's metrics by ``frequency_groups``.
+        ``test_result``) and, besides, ``checkpoint`` (a path or ``None``), ``seconds`` by phase,
+        the validation ``curve`` and, where ``frequency_groups`` is set, the test's metrics by
+        ``frequency_groups``.
 
     Raises:
         ValueError: for an unknown model or hyper-parameter, or a value out of range.
@@ -86,7 +87,11 @@ def run_recbole(
 
         result = run_recbole(model, dataset, config_file_list, settings, saved, queue)
     checkpoint = record.checkpoint if saved else None
-    ours: Settings = {"checkpoint": checkpoint, "seconds": record.seconds}
+    ours: Settings = {
+        "checkpoint": checkpoint,
+        "seconds": record.seconds,
+        "curve": record.curve,
+    }
     if record.frequency_groups is not None:
         ours["frequency_groups"] = record.frequency_groups
     return {**result, **ours}

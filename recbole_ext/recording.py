@@ -19,6 +19,8 @@ class Recording:
     Attributes:
         seconds: time of each phase; a phase inside another (validation in training) counts once.
         checkpoint: path of the file that holds the best epoch, if one was saved.
+        curve: for each validation its ``epoch``, the ``seconds`` since training began, the
+            ``train_loss`` and the metrics.
         frequency_groups: the test's metrics by group, if they were asked for.
         phase: the phase under way.
         since: when it began.
@@ -26,6 +28,7 @@ class Recording:
 
     seconds: dict[str, float] = field(default_factory=dict)
     checkpoint: str | None = None
+    curve: list[dict[str, float]] = field(default_factory=list)
     frequency_groups: dict[str, list[dict[str, Any]]] | None = None
     phase: str = "loading"
     since: float = field(default_factory=lambda: perf_counter())
@@ -55,6 +58,17 @@ def note_checkpoint(path: str) -> None:
     record = _current.get()
     if record is not None:
         record.checkpoint = path
+
+
+def note_validation(epoch: int, train_loss: Any, result: dict[str, float]) -> None:
+    """Tell the recording under way, if any, one more point of the learning curve."""
+    record = _current.get()
+    if record is not None:
+        spent = record.seconds.get("training", 0.0) + record.seconds.get("validation", 0.0)
+        seconds = round(spent + perf_counter() - record.since, 2)
+        record.curve.append(
+            {"epoch": epoch, "seconds": seconds, "train_loss": train_loss, **result}
+        )
 
 
 def note_frequency_groups(groups: dict[str, list[dict[str, Any]]]) -> None:

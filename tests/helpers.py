@@ -15,6 +15,16 @@ import recbole_ext  # noqa: F401 (registers the models)
 QUICK = {"epochs": 2, "show_progress": False, "state": "ERROR", "eval_step": 1}
 
 
+# The paper's gradient, one step ahead, in place of the default's.
+LOOKAHEAD = {
+    "meta_gradient": "analytic",
+    "lambda_learner": "sparse_adam",
+    "lambda_learning_rate": 1e-3,
+    "lambda_update_interval": 1,
+    "lambda_source": "holdout",
+}
+
+
 class Run:
     """A run in pieces: ``config``, ``data`` (train, valid, test), ``model``, ``trainer``."""
 

@@ -17,12 +17,13 @@ from recbole_ext.functional.gradients import clip_gradient_norm
 from recbole_ext.functional.hypergradient import Side, analytic_hypergradient
 from recbole_ext.functional.unrolled import unrolled_hypergradient
 from recbole_ext.lambda_network import GRANULARITIES, LambdaNetwork
-from tests.helpers import Run, same, small_world
+from recbole_ext.trainer.lambda_dump import dump_folder, read_dump
+from tests.helpers import LOOKAHEAD, Run, same, small_world
 
 
 @pytest.fixture
 def world(world: dict[str, Any]) -> dict[str, Any]:
-    return {**world, "lambda_granularity": "dimension+user+item"}
+    return {**world, **LOOKAHEAD, "lambda_granularity": "dimension+user+item"}
 
 
 @pytest.fixture
@@ -33,13 +34,13 @@ def noise(write_dataset: Callable[..., str]) -> dict[str, Any]:
     for u in range(30):
         pairs += [(f"r{u}", i) for i in torch.randperm(40, generator=generator)[:20].tolist()]
     path = write_dataset(pairs, "noise")
-    settings = {"embedding_size": 16, "train_batch_size": 128, "learning_rate": 0.01}
+    settings = {"embedding_size": 16, "train_batch_size": 128, "learning_rate": 0.01, **LOOKAHEAD}
     return {"dataset": "noise", "data_path": path, "load_col": {"inter": "*"}, **settings}
 
 
 def test_fixed_at_zero_is_recboles_bpr() -> None:
     """Same seeds, same batches, same weights: the model differs from BPR by its penalty alone."""
-    ours = Run(regularizer="fixed", reg_weight=0.0, lambda_granularity="global").fit()
+    ours = Run(regularizer="fixed", reg_weight=0.0).fit()
     theirs = Run("BPR").fit()
     assert ours.test() == theirs.test()
     for name in ("user_embedding.weight", "item_embedding.weight"):
@@ -48,7 +49,7 @@ def test_fixed_at_zero_is_recboles_bpr() -> None:
 
 def test_fixed_lambda_is_given_and_stays() -> None:
     run = Run(regularizer="fixed", reg_weight=0.01, epochs=1).fit()
-    assert run.strengths()["shared"].tolist() == [[pytest.approx(0.01)]]
+    assert run.strengths()["user"].tolist() == [[pytest.approx(0.01)]]
     assert not hasattr(run.trainer, "lambda_optimizer")
 
 
@@ -84,7 +85,7 @@ def test_every_pair_of_optimizers_trains(
 
 def test_analytic_and_higher_train_to_the_same_lambda(world: dict[str, Any]) -> None:
     settings = {**world, "lambda_learner": "adam", "learner": "sgd", "learning_rate": 0.5}
-    runs = [Run(**settings, meta_gradient=kind).fit() for kind in ("analytic", "higher")]
+    runs = [Run(**{**settings, "meta_gradient": k}).fit() for k in ("analytic", "higher")]
     states = [{**run.state(), **run.strengths()} for run in runs]
     torch.testing.assert_close(states[0], states[1], rtol=1e-3, atol=1e-6)
 
@@ -99,10 +100,10 @@ def test_lookahead_takes_the_coming_batch_and_then_fresh_ones(
         return unrolled_hypergradient(module, optimizer, train, *rest)
 
     monkeypatch.setattr("recbole_ext.trainer.hypergradients.unrolled_hypergradient", record)
-    run = Run(**world, meta_gradient="higher", lookahead_steps=3)
+    run = Run(**{**world, "meta_gradient": "higher", "lookahead_steps": 3})
     run.trainer._set_up_lambda(*run.data[:2])
     batch = Triples(*torch.tensor([[1, 2, 3], [2, 3, 4]]).T.contiguous())
-    run.trainer._hypergradient(batch, batch)
+    run.trainer._lookahead(batch, batch)
     (train,) = seen
     assert len(train) == 3
     assert train[0] is batch
@@ -110,14 +111,15 @@ def test_lookahead_takes_the_coming_batch_and_then_fresh_ones(
 
 
 def test_the_update_interval_counts_batches_through_epochs(world: dict[str, Any]) -> None:
-    """4 batches an epoch and a λ step every 3rd: batches 0, 3 | 6 | 9."""
-    run = Run(**{**world, "train_batch_size": 30}, epochs=3, lambda_update_interval=3)
+    """4 batches an epoch and a λ step every 3rd, the first 2 left out: batches 3 | 6 | 9."""
+    interval = {"lambda_update_interval": 3, "train_batch_size": 30}
+    run = Run(**{**world, **interval}, epochs=3, lambda_warmup_steps=2)
     taken: list[int] = []
     step = run.trainer._lambda_step
     run.trainer._lambda_step = lambda batch: (taken.append(run.trainer._batch), step(batch))
     run.fit()
-    assert math.ceil(len(run.trainer._hypergradient.train_sampler.users) / 30) == 4
-    assert taken == [0, 3, 6, 9]
+    assert math.ceil(len(run.trainer._lookahead.train_sampler.users) / 30) == 4
+    assert taken == [3, 6, 9]
 
 
 def test_the_progress_bar_shows_losses_and_lambda(
@@ -140,7 +142,7 @@ def test_the_progress_bar_shows_losses_and_lambda(
     ],
 )
 def test_recboles_options_work(world: dict[str, Any], settings: dict[str, Any]) -> None:
-    run = Run(**world, **settings).fit()
+    run = Run(**{**world, **settings}).fit()
     assert (run.strengths()["user"] > 0).any()
     assert 0 <= run.test()["ndcg@10"] <= 1
 
@@ -154,7 +156,7 @@ def test_known_world_recommends_the_withheld_items(
         dataset="world",
         data_path=path,
         load_col={"inter": "*"},
-        lambda_granularity=granularity,
+        **{**LOOKAHEAD, "lambda_granularity": granularity},
         embedding_size=8,
         train_batch_size=128,
         learning_rate=0.02,
@@ -240,7 +242,7 @@ def test_the_real_optimizer_is_untouched_by_the_lambda_step(world: dict[str, Any
     optimizer = copy.deepcopy(trainer.optimizer.state_dict())
     weights, strengths = run.state(), run.strengths()
     trainer._set_up_lambda(*run.data[:2])
-    trainer._lambda_step(trainer._hypergradient.train_sampler.draw(50))
+    trainer._lambda_step(trainer._lookahead.train_sampler.draw(50))
     torch.testing.assert_close(trainer.optimizer.state_dict(), optimizer, rtol=0, atol=0)
     assert same(run.state(), weights)
     assert not same(run.strengths(), strengths)
@@ -253,3 +255,45 @@ def test_nan_is_reported_with_what_to_change(world: dict[str, Any]) -> None:
         ValueError, match=r"the loss is NaN in batch 0: lower learning_rate \(0.01\)"
     ):
         run.fit()
+
+
+@pytest.mark.parametrize("granularity", ["global", "double-global", "global-user"])
+def test_the_default_gradient_raises_lambda_where_ratings_are_noise(
+    noise: dict[str, Any], granularity: str
+) -> None:
+    """Half of these users pick at random: to fit them does not last."""
+    forward = {
+        "meta_gradient": "forward",
+        "lambda_learner": "adam",
+        "lambda_granularity": granularity,
+    }
+    run = Run(**{**noise, **forward, "epochs": 40, "eval_step": 0}).fit()
+    assert max(table.max() for table in run.strengths().values()) > 0.01
+
+
+def test_lambda_is_dumped_after_each_epoch(world: dict[str, Any]) -> None:
+    run = Run(**world, lambda_dump=True, epochs=3).fit()
+    dumped = read_dump(dump_folder(run.trainer.saved_model_file))
+    assert {name: table.shape for name, table in dumped.items()} == {
+        "user": (3, 21, 8),
+        "item": (3, 17, 8),
+    }
+    for name, table in run.strengths().items():
+        assert (dumped[name][-1] == table.numpy()).all()
+        assert (dumped[name][0] != dumped[name][-1]).any()
+    with pytest.raises(FileNotFoundError, match=r"no λ in .*: train with lambda_dump: True"):
+        read_dump("nowhere")
+
+
+def test_frequency_scales_lambda_by_the_training_ratings(write_dataset: Callable[..., str]) -> None:
+    pairs = [("few", i) for i in range(10)] + [("busy", i) for i in range(40)]
+    pairs += [("other", i) for i in range(25)] + [("spare", i) for i in range(40, 50)]
+    path = write_dataset(pairs)
+    settings = {"regularizer": "frequency", "reg_weight": 0.1, "frequency_exponent": 0.5}
+    run = Run(dataset="world", data_path=path, load_col={"inter": "*"}, **settings, epochs=1).fit()
+    ids = run.data[0]._dataset.token2id("user_id", ["few", "other", "busy"])
+    strength = run.strengths()["user"][ids].flatten()
+    torch.testing.assert_close(strength, 0.1 * (torch.tensor([8.0, 20, 32]) / 17) ** 0.5)
+    assert set(run.strengths()) == {"user"}  # the default granularity leaves items alone
+    both = Run(**{**settings, "lambda_granularity": "global"}, epochs=1)
+    assert set(both.strengths()) == {"user", "item"}

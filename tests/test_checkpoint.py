@@ -15,10 +15,19 @@ from recbole.trainer import Trainer
 import recbole_ext
 from recbole_ext import checkpoint
 from recbole_ext.quick_start import PluginSettings
-from tests.helpers import QUICK, Run, same
+from tests.helpers import LOOKAHEAD, QUICK, Run, same
 from tests.test_seams import original
 
-LAMBDA = {"lambda_granularity": "dimension+user+item", "lambda_learning_rate": 0.01}
+LAMBDA = {
+    **LOOKAHEAD,
+    "lambda_granularity": "dimension+user+item",
+    "lambda_learning_rate": 0.01,
+}
+
+
+@pytest.fixture
+def world(world: dict[str, Any]) -> dict[str, Any]:
+    return {**world, "lambda_source": "holdout"}  # needs no validation set
 
 
 safe_loading = pytest.mark.skipif(

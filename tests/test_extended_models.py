@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,17 +9,27 @@ import torch
 from recbole.trainer import Trainer
 
 import recbole_ext
+from recbole_ext.functional.bpr import Triples
+from recbole_ext.functional.unrolled import unrolled_hypergradient
 from recbole_ext.trainer.bilevel import BilevelTrainer
 from recbole_ext.trainer.hypergradients import HyperGradient
 from tests.helpers import QUICK, Run, same
 
-LEARN = {"regularizer": "lambda_opt", "lambda_granularity": "dimension+user+item"}
+LEARN = {
+    "regularizer": "lambda_opt",
+    "lambda_granularity": "dimension+user+item",
+    "meta_gradient": "analytic",
+    "lambda_learning_rate": 1e-3,
+}
+FORWARD = {"regularizer": "lambda_opt", "lambda_granularity": "double-global"}
 
 
 def doubled(run: Run) -> Run:
     """The same run in float64."""
     run.model.double()
     run.trainer.lambda_network.double()
+    if run.trainer.forward_gradient is not None:
+        run.trainer.forward_gradient.double()
     if hasattr(run.model, "norm_adj_matrix"):
         run.model.norm_adj_matrix = run.model.norm_adj_matrix.double()
     return run
@@ -40,11 +49,11 @@ def test_both_gradients_agree_on_any_model(
     for table in trainer.lambda_network.parameters():
         table.data.uniform_(0.01, 0.5, generator=generator)
     trainer._set_up_lambda(*run.data[:2])
-    sampler = trainer._hypergradient.train_sampler
+    sampler = trainer._lookahead.train_sampler
     for _ in range(2):  # gives Adam a past
         batch = sampler.draw(40)
         trainer.optimizer.zero_grad()
-        trainer._hypergradient.model.fit_loss({}, batch).backward()
+        trainer._lookahead.model.fit_loss({}, batch).backward()
         trainer.optimizer.step()
     train, valid = sampler.draw(40), trainer._lambda_data.draw(40)
     found = {}
@@ -61,6 +70,49 @@ def test_both_gradients_agree_on_any_model(
         torch.testing.assert_close(gradient, found["higher"][name], rtol=1e-8, atol=atol)
 
 
+@pytest.mark.parametrize("model", ["LightGCN", "BPR", "NGCF"])
+@pytest.mark.parametrize("learner", ["adam", "sgd"])
+def test_the_forward_gradient_is_the_unrolled_training_on_any_model(
+    world: dict[str, Any], model: str, learner: str
+) -> None:
+    """Six real steps, differentiated along the way and by ``higher`` in reverse."""
+    dropout = {"node_dropout": 0.0, "message_dropout": 0.0} if model == "NGCF" else {}
+    exact = {"lambda_update_interval": 1, "lambda_initial": 0.05, "lookahead_penalty": "batch"}
+    run = doubled(Run(model, **{**world, **FORWARD, **dropout, **exact, "learner": learner}))
+    trainer = run.trainer
+    trainer._set_up_lambda(*run.data[:2])
+    sampler = trainer._lambda_data
+    batches, valid = [sampler.draw(30) for _ in range(6)], sampler.draw(30)
+    strengths = trainer.lambda_network.tables
+    settings = type(trainer.settings)(**{**vars(trainer.settings), "meta_gradient": "higher"})
+    parts = run.model, trainer.lambda_network, trainer.optimizer, sampler
+    unrolled = HyperGradient(settings, *parts)
+
+    def fit_loss(parameters: dict[str, torch.Tensor], batch: Triples) -> torch.Tensor:
+        return unrolled.model.fit_loss(parameters, batch) + unrolled._penalty(parameters, batch)
+
+    trainer.lambda_network.zero_grad()
+    unrolled_hypergradient(
+        unrolled.model,
+        trainer.optimizer,
+        batches,
+        valid,
+        fit_loss,
+        unrolled.model.ranking_loss,
+        list(trainer.lambda_network.parameters()),
+    )
+    expected = {name: table.grad.clone() for name, table in strengths.items()}
+    for batch in batches:
+        trainer.forward_gradient.advance(batch, trainer.optimizer)
+        trainer.optimizer.zero_grad()
+        (unrolled.model.fit_loss({}, batch) + trainer._penalty(batch)).backward()
+        trainer.optimizer.step()
+    trainer.forward_gradient(batches[-1], valid)
+    found = {name: table.grad for name, table in strengths.items()}
+    assert set(found) == {"user", "item"}
+    torch.testing.assert_close(found, expected, rtol=1e-7, atol=0)
+
+
 def test_a_graph_network_feels_lambda_beyond_the_batch(world: dict[str, Any]) -> None:
     """In LightGCN a row that no batch reads still moves the scores of its neighbours."""
     touched = {}
@@ -68,7 +120,7 @@ def test_a_graph_network_feels_lambda_beyond_the_batch(world: dict[str, Any]) ->
         run = doubled(Run(model, **world, **LEARN))
         run.trainer._set_up_lambda(*run.data[:2])
         one = run.trainer._lambda_data.draw(1)
-        run.trainer._hypergradient(run.trainer._hypergradient.train_sampler.draw(1), one)
+        run.trainer._lookahead(run.trainer._lookahead.train_sampler.draw(1), one)
         gradient = run.trainer.lambda_network.tables["user"].grad.to_dense()
         touched[model] = int((gradient != 0).any(-1).sum())
     assert touched["BPR"] == 1
@@ -76,11 +128,11 @@ def test_a_graph_network_feels_lambda_beyond_the_batch(world: dict[str, Any]) ->
 
 
 @pytest.mark.parametrize("model", ["LightGCN", "NGCF", "SGL", "BPR"])
-@pytest.mark.parametrize("meta_gradient", ["analytic", "higher"])
+@pytest.mark.parametrize("how", [LEARN, {**LEARN, "meta_gradient": "higher"}, FORWARD])
 def test_recboles_models_train_with_lambda(
-    world: dict[str, Any], model: str, meta_gradient: str, tmp_path: Path
+    world: dict[str, Any], model: str, how: dict[str, str]
 ) -> None:
-    settings = {**world, **QUICK, **LEARN, "meta_gradient": meta_gradient, "epochs": 3}
+    settings = {**world, **QUICK, **how, "epochs": 3, "lambda_initial": 0.001}
     result = recbole_ext.run_recbole(model, config_dict=settings)
     saved = torch.load(result["checkpoint"])
     tables = saved["modules"]["lambda_network"]
@@ -89,8 +141,11 @@ def test_recboles_models_train_with_lambda(
     assert same(dict(loaded.state_dict()), dict(saved["state_dict"]))
 
 
-def test_a_resumed_run_ends_like_an_uninterrupted_one(world: dict[str, Any]) -> None:
-    settings = {**world, **LEARN, "eval_step": 0}
+@pytest.mark.parametrize("how", [LEARN, FORWARD])
+def test_a_resumed_run_ends_like_an_uninterrupted_one(
+    world: dict[str, Any], how: dict[str, str]
+) -> None:
+    settings = {**world, **how, "eval_step": 0}
     whole = Run("LightGCN", **{**settings, "epochs": 4}).fit()
     first = Run("LightGCN", **{**settings, "epochs": 2}).fit()
     file = first.trainer.saved_model_file

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 import torch
 
-from recbole_ext.data.holdout import split_holdout
+from recbole_ext.data.holdout import split_training, split_validation
 from recbole_ext.data.triples import TripleSampler
 from tests.helpers import Run
+
+ANALYTIC = {"meta_gradient": "analytic"}
 
 
 @pytest.mark.parametrize(
@@ -22,15 +24,20 @@ from tests.helpers import Run
     ],
 )
 def test_expected_shares_are_those_of_the_drawn_batches(negatives: dict[str, Any]) -> None:
-    run = Run(lookahead_penalty="expected", train_neg_sample_args=negatives, train_batch_size=4096)
-    loader = run.trainer._set_up_lambda(*run.data[:2])
+    run = Run(
+        lookahead_penalty="expected",
+        **ANALYTIC,
+        train_neg_sample_args=negatives,
+        train_batch_size=4096,
+    )
+    loader, _ = run.trainer._set_up_lambda(*run.data[:2])
     counts, total = torch.zeros(run.model.n_items), 0
     for _ in range(6):
         for batch in loader:
             for key in ("item_id", "neg_item_id"):
                 counts += torch.bincount(batch[key], minlength=run.model.n_items)
             total += len(batch)
-    expected = run.trainer._hypergradient.item.shares
+    expected = run.trainer._lookahead.item.shares
     for some in (expected.argsort()[-200:], expected.argsort()[1:-800]):  # busy and rare items
         drawn = (counts[some] / total).sum()
         assert drawn.item() == pytest.approx(expected[some].sum().item(), rel=0.05)
@@ -44,7 +51,7 @@ def pairs(dataset: Any) -> set[tuple[int, int]]:
 def test_holdout_and_training_share_no_rating() -> None:
     run = Run()
     whole = run.data[0]._dataset
-    loader, held_out = split_holdout(run.data[0], 0.1)
+    loader, held_out = split_training(run.data[0], 0.1)
     assert pairs(held_out).isdisjoint(pairs(loader._dataset))
     assert pairs(held_out) | pairs(loader._dataset) == pairs(whole)
     assert len(held_out) / len(whole) == pytest.approx(0.1, abs=0.005)
@@ -64,7 +71,7 @@ def test_each_user_gives_a_rounded_share_but_never_all(
     split = {"split": {"LS": "test_only"}}  # takes one rating of each user
     run = Run(dataset="world", data_path=path, load_col={"inter": "*"}, eval_args=split)
     whole = run.data[0]._dataset
-    _, held_out = split_holdout(run.data[0], ratio)
+    _, held_out = split_training(run.data[0], ratio)
     user = whole.token2id("user_id", "few")
     kept = sum(u == user for u, _ in pairs(whole))
     assert kept == n
@@ -72,18 +79,49 @@ def test_each_user_gives_a_rounded_share_but_never_all(
 
 
 def test_lambda_source_decides_what_lambda_learns_from() -> None:
-    for source in ("valid", "holdout"):
-        run = Run(lambda_source=source, epochs=1).fit()
+    for source in ("split", "valid", "holdout"):
+        run = Run(lambda_source=source, lambda_granularity="user", **ANALYTIC)
+        train, valid = run.trainer._set_up_lambda(*run.data[:2])
         drawn, trained = (
             set(zip(data.users.tolist(), data.items.tolist(), strict=True))
-            for data in (run.trainer._lambda_data, run.trainer._hypergradient.train_sampler)
+            for data in (run.trainer._lambda_data, run.trainer._lookahead.train_sampler)
         )
+        selects, all_valid = pairs(valid._dataset), pairs(run.data[1]._dataset)
         assert drawn.isdisjoint(trained)
+        assert trained == pairs(train._dataset)
+        assert trained | (drawn if source == "holdout" else set()) == pairs(run.data[0]._dataset)
         if source == "valid":
-            assert drawn == pairs(run.data[1]._dataset)
-            assert trained == pairs(run.data[0]._dataset)
+            assert drawn == selects == all_valid
         else:
-            assert drawn | trained == pairs(run.data[0]._dataset)
+            assert drawn.isdisjoint(selects)  # what selects the epoch trains nothing
+            assert selects | (drawn if source == "split" else set()) == all_valid
+
+
+@pytest.mark.parametrize("ratio", [0.5, 0.25])
+def test_validation_is_split_evenly_and_what_is_given_up_is_masked(ratio: float) -> None:
+    run = Run()
+    loader, given_up = split_validation(run.data[1], ratio)
+    assert len(given_up) / len(run.data[1]._dataset) == pytest.approx(ratio, abs=1e-3)
+    taken = pairs(given_up)
+    counts = {}
+    for user, _ in pairs(run.data[1]._dataset):
+        counts[user] = counts.get(user, 0) + 1
+    for user, n in counts.items():
+        assert abs(sum(u == user for u, _ in taken) - ratio * n) <= 1
+    masked = set()
+    for interaction, (rows, items), *_ in loader:
+        users = interaction["user_id"][rows]
+        masked |= set(zip(users.tolist(), items.tolist(), strict=True))
+    assert taken <= masked
+
+
+def test_leave_one_out_users_take_turns(world: dict[str, Any]) -> None:
+    split = {"eval_args": {"split": {"LS": "valid_and_test"}}}
+    run = Run(**{**world, **split}).fit()  # the default source
+    loader, given_up = split_validation(run.data[1], 0.5)
+    assert len(loader._dataset) == len(given_up) == 10
+    with pytest.raises(ValueError, match=r"lambda_split_ratio: 0.01 of 20 validation ratings"):
+        split_validation(run.data[1], 0.01)
 
 
 def test_triples_are_positives_and_negatives() -> None:

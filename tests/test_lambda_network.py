@@ -10,6 +10,8 @@ N_USERS, N_ITEMS, D = 4, 5, 3
 
 SHAPES = {  # λ of users, λ of items; none: not regularised
     "global": {"shared": (1, 1)},
+    "double-global": {"user": (1, 1), "item": (1, 1)},
+    "global-user": {"user": (1, 1)},
     "dimension": {"shared": (1, D)},
     "double-dimension": {"user": (1, D), "item": (1, D)},
     "user": {"user": (N_USERS, 1)},
@@ -28,7 +30,7 @@ def network(granularity: str, sparse: bool = False) -> LambdaNetwork:
     return made
 
 
-def test_the_nine_granularities_have_the_papers_shapes() -> None:
+def test_the_granularities_have_their_shapes() -> None:
     assert list(GRANULARITIES) == list(SHAPES)
     for granularity, shapes in SHAPES.items():
         tables = LambdaNetwork(granularity, N_USERS, N_ITEMS, D).tables

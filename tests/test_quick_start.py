@@ -53,7 +53,10 @@ def test_plain_recbole_gives_the_same_result() -> None:
     ours = recbole_ext.run_recbole("LambdaOptMF", "ml-100k", config_dict=dict(QUICK))
     plain = recbole.quick_start.run_recbole("LambdaOptMF", "ml-100k", config_dict=dict(QUICK))
     assert {key: ours[key] for key in plain} == plain
-    assert set(ours) - set(plain) == {"checkpoint", "seconds", "frequency_groups"}
+    assert set(ours) - set(plain) == {"checkpoint", "seconds", "curve", "frequency_groups"}
+    assert [point["epoch"] for point in ours["curve"]] == [0, 1]
+    assert max(point["ndcg@10"] for point in ours["curve"]) >= ours["best_valid_result"]["ndcg@10"]
+    assert all(point["train_loss"] > 0 and point["seconds"] > 0 for point in ours["curve"])
     assert set(ours["seconds"]) >= {"loading", "training", "validation", "test"}
     assert all(value > 0 for value in ours["seconds"].values())
     assert Path(ours["checkpoint"]).is_file()

@@ -30,7 +30,7 @@ def test_importing_registered_our_model() -> None:
     assert get_model("LambdaOptMF") is LambdaOptMF
     assert get_trainer(ModelType.GENERAL, "LambdaOptMF") is BilevelTrainer
     assert recbole.data.dataset.LambdaOptMFDataset is CheckedDataset
-    assert Config("LambdaOptMF", "ml-100k")["lambda_learning_rate"] == 0.001
+    assert Config("LambdaOptMF", "ml-100k")["lambda_learning_rate"] == 4e-5
 
 
 def test_a_users_model_trains_by_its_name(yaml: Path) -> None:
@@ -157,7 +157,8 @@ def test_recboles_own_settings_give_no_warning(
         ),
         (
             {"lambda_granularity": "users"},
-            "lambda_granularity must be one of global, dimension, double-dimension, user, item, "
+            "lambda_granularity must be one of global, double-global, global-user, dimension, "
+            "double-dimension, user, item, "
             r"user\+item, dimension\+user, dimension\+item, dimension\+user\+item; got 'users'",
         ),
     ],

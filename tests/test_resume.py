@@ -14,9 +14,18 @@ import torch
 
 from recbole_ext import checkpoint
 from recbole_ext.random_state import capture_random_state, restore_random_state
-from tests.helpers import Run, same
+from tests.helpers import LOOKAHEAD, Run, same
 
-LAMBDA = {"lambda_granularity": "dimension+user+item", "lambda_learning_rate": 0.01}
+LAMBDA = {
+    **LOOKAHEAD,
+    "lambda_granularity": "dimension+user+item",
+    "lambda_learning_rate": 0.01,
+}
+
+
+@pytest.fixture
+def world(world: dict[str, Any]) -> dict[str, Any]:
+    return {**world, "lambda_source": "holdout"}  # needs no validation set
 
 
 @pytest.mark.parametrize(
@@ -26,7 +35,10 @@ LAMBDA = {"lambda_granularity": "dimension+user+item", "lambda_learning_rate": 0
         ("LambdaOptMF", {**LAMBDA, "learner": "sparse_adam", "lambda_source": "valid"}),
         ("LambdaOptMF", {**LAMBDA, "lambda_learner": "adam", "lambda_update_interval": 3}),
         ("LambdaOptMF", {**LAMBDA, "meta_gradient": "higher", "lookahead_steps": 2}),
+        ("LambdaOptMF", {"lambda_learning_rate": 1e-3}),  # forward, the default
+        ("LambdaOptMF", {"lambda_granularity": "double-global", "learner": "sgd"}),
         ("LambdaOptMF", {"regularizer": "fixed", "reg_weight": 0.01}),
+        ("LambdaOptMF", {"regularizer": "frequency", "reg_weight": 0.01}),
         ("BPR", {}),
         ("LightGCN", {}),
     ],
@@ -101,11 +113,15 @@ def test_a_checkpoint_that_does_not_fit_changes_nothing(world: dict[str, Any]) -
     ("first", "second", "message"),
     [
         ({}, {"learner": "sgd"}, "with learner: adam, this run has learner: sgd"),
-        ({}, {"learner": "sparse_adam"}, "with learner: adam, this run has learner: sparse_adam"),
+        (
+            LAMBDA,
+            {"learner": "sparse_adam"},
+            "with learner: adam, this run has learner: sparse_adam",
+        ),
         (
             {},
-            {"lambda_learner": "adam"},
-            "lambda_learner: sparse_adam, this run has lambda_l",
+            {"lambda_learner": "sgd"},
+            "lambda_learner: adam, this run has lambda_l",
         ),
         ({"lambda_granularity": "global"}, {"regularizer": "fixed"}, "regularizer: lambda_opt"),
     ],

@@ -1,14 +1,14 @@
-"""Setting a share of the training ratings aside, for what must not learn from the same ratings."""
+"""Setting a share of the ratings aside, for what must not learn from the same ratings."""
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from recbole.data.dataloader import TrainDataLoader
+from recbole.data.dataloader import FullSortEvalDataLoader, NegSampleEvalDataLoader, TrainDataLoader
 from recbole.data.dataset import Dataset
 
 
-def split_holdout(loader: TrainDataLoader, ratio: float) -> tuple[TrainDataLoader, Dataset]:
+def split_training(loader: TrainDataLoader, ratio: float) -> tuple[TrainDataLoader, Dataset]:
     """Split a training loader's ratings into a smaller loader and a holdout.
 
     Of each user's ``n`` ratings the last ``round(ratio · n)``, in the order of RecBole's split
@@ -25,17 +25,55 @@ def split_holdout(loader: TrainDataLoader, ratio: float) -> tuple[TrainDataLoade
     Raises:
         ValueError: if no user has enough ratings to give one up.
     """
-    dataset = loader._dataset
-    users = pd.Series(dataset.inter_feat[dataset.uid_field].numpy())
-    by_user = users.groupby(users)
+    by_user = _users(loader._dataset).pipe(lambda users: users.groupby(users))
     from_the_end = by_user.cumcount(ascending=False).to_numpy()
     ratings = by_user.transform("size").to_numpy()
     held_out = from_the_end < np.minimum(np.round(ratio * ratings), ratings - 1)
     if not held_out.any():
         raise ValueError(
             f"lambda_holdout_ratio: {ratio} leaves nothing to learn λ from, because no user has "
-            "enough training ratings; raise it, or set lambda_source: valid"
+            "enough training ratings; raise it, or set another lambda_source"
         )
-    kept = dataset.copy(dataset.inter_feat[np.flatnonzero(~held_out)])
-    smaller = TrainDataLoader(loader.config, kept, loader._sampler, shuffle=loader.shuffle)
-    return smaller, dataset.copy(dataset.inter_feat[np.flatnonzero(held_out)])
+    return _split(loader, held_out)
+
+
+def split_validation(
+    loader: FullSortEvalDataLoader | NegSampleEvalDataLoader, ratio: float
+) -> tuple[FullSortEvalDataLoader | NegSampleEvalDataLoader, Dataset]:
+    """Split a validation loader's ratings likewise, spread evenly over the users.
+
+    Users with a single validation rating (leave-one-out) give it up in turn. The loader keeps its
+    sampler: the ratings given up are masked where the rest is ranked.
+
+    Args:
+        loader: RecBole's validation loader; it stays as it is.
+        ratio: share of the ratings to hold out, above 0 and below 1.
+
+    Returns:
+        A loader over the ratings that are left, and the dataset of the held-out ones.
+
+    Raises:
+        ValueError: if either part would be empty.
+    """
+    order = np.argsort(_users(loader._dataset).to_numpy(), kind="stable")
+    passed = np.floor(np.arange(len(order) + 1) * ratio)
+    held_out = np.zeros(len(order), dtype=bool)
+    held_out[order] = passed[1:] > passed[:-1]
+    if held_out.all() or not held_out.any():
+        raise ValueError(
+            f"lambda_split_ratio: {ratio} of {len(order)} validation ratings leaves one part empty;"
+            " change it, or set lambda_source: holdout"
+        )
+    return _split(loader, held_out)
+
+
+def _users(dataset: Dataset) -> pd.Series:
+    return pd.Series(dataset.inter_feat[dataset.uid_field].numpy())
+
+
+def _split(loader: TrainDataLoader, held_out: np.ndarray) -> tuple[TrainDataLoader, Dataset]:
+    dataset = loader._dataset
+    kept, given_up = (
+        dataset.copy(dataset.inter_feat[np.flatnonzero(part)]) for part in (~held_out, held_out)
+    )
+    return type(loader)(loader.config, kept, loader._sampler, shuffle=loader.shuffle), given_up

@@ -122,7 +122,7 @@ def lookahead_rows(
         return sgd_step(rows, gradient, group["lr"])
     if kind not in (Adam, SparseAdam):
         raise TypeError(f"no look-ahead for {kind.__name__}: use one of {OPTIMIZERS}")
-    state = _adam_rows(optimizer, table, ids)
+    state = adam_state(optimizer, table, ids)
     if kind is Adam:
         return adam_step(rows, gradient, state, group["lr"], group["betas"], group["eps"])
     # SparseAdam adds eps to √v, before the bias correction, unlike Adam.
@@ -134,7 +134,8 @@ def lookahead_rows(
     return Step(torch.where(keep, step.updated, rows), torch.where(keep, step.slope, 0.0))
 
 
-def _adam_rows(optimizer: Optimizer, table: Tensor, ids: Tensor | slice) -> AdamState:
+def adam_state(optimizer: Optimizer, table: Tensor, ids: Tensor | slice = slice(None)) -> AdamState:
+    """Adam's moments of some rows of a table; zeros before its first step."""
     state = optimizer.state.get(table)
     if not state:
         zeros = torch.zeros_like(table.detach()[ids])

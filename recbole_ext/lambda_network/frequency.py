@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from recbole_ext.lambda_network.network import GRANULARITIES
+
 
 def frequency_strength(counts: Tensor, weight: float, exponent: float) -> Tensor:
     """``λ_r = weight · (count_r / mean count)^ν``.
@@ -25,3 +27,10 @@ def frequency_strength(counts: Tensor, weight: float, exponent: float) -> Tensor
     """
     counts = counts.double().clamp(min=1)
     return weight * (counts / counts[1:].mean()) ** exponent
+
+
+def by_row(granularity: str) -> str:
+    """The granularity with one λ a row on the sides that another one regularises."""
+    axes = GRANULARITIES[granularity]
+    sides = [name for name, side in (("user", axes.user), ("item", axes.item)) if side is not None]
+    return "+".join(sides)

@@ -32,6 +32,8 @@ _ROW, _DIMENSION, _BOTH = Axes(by_row=True), Axes(by_dimension=True), Axes(True,
 
 GRANULARITIES: dict[str, Granularity] = {
     "global": Granularity(Axes(), Axes(), shared=True),
+    "double-global": Granularity(Axes(), Axes()),
+    "global-user": Granularity(Axes(), None),
     "dimension": Granularity(_DIMENSION, _DIMENSION, shared=True),
     "double-dimension": Granularity(_DIMENSION, _DIMENSION),
     "user": Granularity(_ROW, None),
@@ -41,6 +43,12 @@ GRANULARITIES: dict[str, Granularity] = {
     "dimension+item": Granularity(_DIMENSION, _BOTH),
     "dimension+user+item": Granularity(_BOTH, _BOTH),
 }
+
+
+# One number for a table: few enough for what grows with the number of λ.
+FEW = tuple(
+    name for name, axes in GRANULARITIES.items() if all(a in (None, Axes()) for a in axes[:2])
+)
 
 
 class LambdaNetwork(nn.Module):

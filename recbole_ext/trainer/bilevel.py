@@ -21,16 +21,19 @@ from torch.optim import Optimizer
 from tqdm import tqdm
 
 from recbole_ext.bilevel_settings import BilevelSettings
-from recbole_ext.data.holdout import split_holdout
+from recbole_ext.data.holdout import split_training, split_validation
 from recbole_ext.data.triples import TripleSampler
+from recbole_ext.evaluation.frequency_groups import rating_counts
 from recbole_ext.functional.bpr import Triples
 from recbole_ext.functional.gradients import clip_gradient_norm
 from recbole_ext.functional.penalty import l2_penalty
 from recbole_ext.lambda_network import LambdaNetwork
-from recbole_ext.lambda_network.frequency import frequency_strength
+from recbole_ext.lambda_network.frequency import by_row, frequency_strength
+from recbole_ext.trainer.forward import ForwardGradient
+from recbole_ext.trainer.gradients import gradients_of
 from recbole_ext.trainer.hypergradients import HyperGradient
 from recbole_ext.trainer.lambda_dump import dump_folder, write_dump
-from recbole_ext.trainer.pairwise import check_pairwise, total_loss
+from recbole_ext.trainer.pairwise import PairwiseModel, check_pairwise, total_loss
 
 EvalLoader: TypeAlias = FullSortEvalDataLoader | NegSampleEvalDataLoader
 
@@ -39,8 +42,8 @@ class BilevelTrainer(Trainer):
     """Trains the model on the training ratings and its λ on ratings the model does not train on.
 
     Each batch: a λ step (every ``lambda_update_interval`` batches), then RecBole's own model step
-    with λ held fixed. With ``lambda_source: holdout`` λ learns from a share of the training
-    ratings, so that the validation set, which selects the epoch, trains nothing.
+    with λ held fixed. With ``lambda_source: split`` or ``holdout`` λ learns from a share of the
+    validation or training ratings, so that those that select the epoch train nothing.
     """
 
     one_process = True
@@ -51,25 +54,36 @@ class BilevelTrainer(Trainer):
         super().__init__(config, model)
         self.tables = {"user": model.user_embedding, "item": model.item_embedding}
         self.lambda_network = self._build_lambda_network()
+        self.forward_gradient: ForwardGradient | None = None
         if self.settings.learns_lambda:
             self.lambda_optimizer = self._build_lambda_optimizer()
+            if self.settings.meta_gradient == "forward":
+                self.forward_gradient = self._build_forward_gradient()
         self._progress: tqdm | None = None
         self._batch = 0
         self._lambda_losses: list[float] = []
 
     def _build_lambda_network(self) -> LambdaNetwork:
-        settings = self.settings
-        granularities = {"lambda_opt": settings.lambda_granularity, "frequency": "user+item"}
+        settings, granularity = self.settings, self.settings.lambda_granularity
+        if settings.regularizer == "frequency":
+            granularity = by_row(granularity)
         (n_users, size), (n_items, _) = (table.weight.shape for table in self.tables.values())
         network = LambdaNetwork(
-            granularities.get(settings.regularizer, "global"),
+            granularity,
             n_users,
             n_items,
             size,
-            initial=0.0 if settings.learns_lambda else settings.reg_weight,
+            initial=settings.lambda_initial if settings.learns_lambda else settings.reg_weight,
             sparse=settings.sparse_lambda,
         )
         return network.requires_grad_(settings.learns_lambda).to(self.device)
+
+    def _build_forward_gradient(self) -> ForwardGradient:
+        model = PairwiseModel(self.model)
+        sides = {side: model.name_of(table.weight) for side, table in self.tables.items()}
+        stride = self.settings.lambda_update_interval
+        forward = ForwardGradient(gradients_of(model), sides, self.lambda_network, stride)
+        return forward.to(self.device)
 
     def _build_lambda_optimizer(self) -> Optimizer:
         return self._build_optimizer(
@@ -88,42 +102,41 @@ class BilevelTrainer(Trainer):
     ) -> tuple[float, dict | None]:
         """Train as RecBole's ``Trainer.fit`` does; same arguments, same result."""
         if self.settings.learns_lambda:
-            train_data = self._set_up_lambda(train_data, valid_data)
+            train_data, valid_data = self._set_up_lambda(train_data, valid_data)
         elif self.settings.regularizer == "frequency":
             self._set_lambda_by_frequency(train_data)
         return super().fit(train_data, valid_data, *args, **kwargs)
 
     def _set_up_lambda(
         self, train_data: TrainDataLoader, valid_data: EvalLoader | None
-    ) -> TrainDataLoader:
-        """Fix which ratings λ learns from; returns the loader of those the model learns from."""
-        if self.settings.lambda_source == "holdout":
-            train_data, dataset = split_holdout(train_data, self.settings.lambda_holdout_ratio)
+    ) -> tuple[TrainDataLoader, EvalLoader | None]:
+        """Fix which ratings λ learns from; returns the loaders of what is left to the rest."""
+        settings = self.settings
+        if settings.lambda_source == "holdout":
+            train_data, dataset = split_training(train_data, settings.lambda_holdout_ratio)
             sampler = train_data._sampler
         else:
             if not valid_data or valid_data._sampler is None:
                 raise ValueError(
-                    "lambda_source: valid needs a validation set that is ranked (eval_args.mode: "
-                    "full, uniN or popN); use lambda_source: holdout"
+                    f"lambda_source: {settings.lambda_source} needs a validation set that is "
+                    "ranked (eval_args.mode: full, uniN or popN); use lambda_source: holdout"
                 )
             dataset, sampler = valid_data._dataset, valid_data._sampler
+            if settings.lambda_source == "split":
+                valid_data, dataset = split_validation(valid_data, settings.lambda_split_ratio)
         self._lambda_data = TripleSampler(dataset, sampler, self.device)
         train_sampler = TripleSampler(train_data._dataset, train_data._sampler, self.device)
-        self._hypergradient = HyperGradient(
+        self._lookahead = HyperGradient(
             self.settings, self.model, self.lambda_network, self.optimizer, train_sampler
         )
-        return train_data
+        return train_data, valid_data
 
     def _set_lambda_by_frequency(self, train_data: TrainDataLoader) -> None:
-        ratings = train_data._dataset.inter_feat
-        fields = train_data._dataset.uid_field, train_data._dataset.iid_field
-        for table, field in zip(self.lambda_network.tables.values(), fields, strict=True):
-            strength = frequency_strength(
-                torch.bincount(ratings[field], minlength=len(table)),
-                self.settings.reg_weight,
-                self.settings.frequency_exponent,
-            )
-            table.copy_(strength.unsqueeze(-1))
+        weight, exponent = self.settings.reg_weight, self.settings.frequency_exponent
+        for side, counts in zip(self.tables, rating_counts(train_data._dataset), strict=True):
+            table = self.lambda_network.side_table(side)
+            if table is not None:
+                table.copy_(frequency_strength(counts, weight, exponent).unsqueeze(-1))
 
     def _train_epoch(
         self,
@@ -145,9 +158,12 @@ class BilevelTrainer(Trainer):
         """Take the λ step where one is due, and give RecBole's loop the loss of the model step."""
         keys = self.model.USER_ID, self.model.ITEM_ID, self.model.NEG_ITEM_ID
         batch = Triples(*(interaction[key] for key in keys))
-        if self._lambda_step_is_due():
+        if self._lambda_is_due():
             with torch.autocast(device_type=self.device.type, enabled=False):
-                self._lambda_step(batch)
+                if self._batch >= self.settings.lambda_warmup_steps:
+                    self._lambda_step(batch)
+                if self.forward_gradient is not None:
+                    self.forward_gradient.advance(batch, self.optimizer)
         self._batch += 1
         loss = total_loss(self.model, interaction) + self._penalty(batch)
         self._show_progress(loss)
@@ -163,17 +179,15 @@ class BilevelTrainer(Trainer):
                 penalty = penalty + l2_penalty(rows, strength, len(batch.users))
         return penalty
 
-    def _lambda_step_is_due(self) -> bool:
-        since_warmup = self._batch - self.settings.lambda_warmup_steps
+    def _lambda_is_due(self) -> bool:
         return (
-            self.settings.learns_lambda
-            and since_warmup >= 0
-            and since_warmup % self.settings.lambda_update_interval == 0
+            self.settings.learns_lambda and self._batch % self.settings.lambda_update_interval == 0
         )
 
     def _lambda_step(self, train: Triples) -> None:
         self.lambda_optimizer.zero_grad()
-        loss = self._hypergradient(train, self._lambda_data.draw(len(train.users)))
+        gradient = self.forward_gradient or self._lookahead
+        loss = gradient(train, self._lambda_data.draw(len(train.users)))
         self._check_nan(loss)
         clip_gradient_norm(self.lambda_network.parameters(), self.settings.lambda_clip_norm)
         self.lambda_optimizer.step()

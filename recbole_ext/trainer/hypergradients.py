@@ -44,10 +44,7 @@ class HyperGradient:
         self.model = PairwiseModel(model)
         self.parameters: dict[str, Tensor] = dict(self.model.named_parameters())
         tables = model.user_embedding.weight, model.item_embedding.weight
-        self.names = [
-            next(name for name, value in self.parameters.items() if value is table)
-            for table in tables
-        ]
+        self.names = [self.model.name_of(table) for table in tables]
         user_shares, item_shares = self._shares(*tables)
         self.user = Side(tables[0], network.user, user_shares)
         self.item = Side(tables[1], network.item, item_shares)

@@ -24,6 +24,10 @@ class PairwiseModel(nn.Module):
         super().__init__()
         self.model = model
 
+    def name_of(self, parameter: Tensor) -> str:
+        """The name under which the functions below take a parameter."""
+        return next(name for name, value in self.named_parameters() if value is parameter)
+
     def fit_loss(self, parameters: dict[str, Tensor], batch: Triples) -> Tensor:
         """What the model trains on, its own extras included, shape: []."""
         return functional_call(self, parameters, (self._calculate_loss, batch))
@@ -44,8 +48,16 @@ class PairwiseModel(nn.Module):
     def _bpr_loss(self, batch: Triples) -> Tensor:
         users = torch.cat([batch.users, batch.users])
         pairs = Interaction({self.model.USER_ID: users, self.model.ITEM_ID: batch.items})
+        self._forget_scores()
         positive, negative = self.model.predict(pairs).chunk(2)
+        self._forget_scores()
         return -F.logsigmoid(positive - negative).mean()
+
+    def _forget_scores(self) -> None:
+        """RecBole's graph models keep what they computed last for evaluation (SGL, LightGCN)."""
+        for name in getattr(self.model, "other_parameter_name", []):
+            if name.startswith("restore_"):
+                setattr(self.model, name, None)
 
 
 def total_loss(model: GeneralRecommender, interaction: Interaction) -> Tensor:

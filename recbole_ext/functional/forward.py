@@ -1,0 +1,114 @@
+"""How the embeddings answer to λ through the whole training so far, carried along with it.
+
+The look-ahead of λOpt sees one step. What λ does to a model takes thousands: as long as the model
+still fits, any λ only slows it down, so that one step ahead the best λ is 0. Here the derivative
+``Z = dΘ_t/dλ`` is carried from step to step (forward-mode differentiation),
+
+    Z_{t+1} = ∂f/∂Θ · Z_t + ∂f/∂λ,      f: the optimiser's step on the batch's loss and penalty,
+
+and the hypergradient at any time is ``∂l_V/∂Θ_t · Z_t``. Its cost grows with the number of λ, so it
+is for a few of them.
+
+Reference:
+    Franceschi et al. "Forward and Reverse Gradient-Based Hyperparameter Optimization." ICML 2017.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.optim import SGD, Adam, Optimizer
+
+from recbole_ext.functional.bpr import Triples
+from recbole_ext.functional.lookahead import AdamState, adam_state
+
+
+class Tangent(NamedTuple):
+    """Derivatives of a table and of Adam's moments by one λ, each [n_rows, embedding_size].
+
+    Attributes:
+        table: ``dΘ/dλ``.
+        first: ``dm/dλ``; unused by SGD.
+        second: ``dv/dλ``; unused by SGD.
+    """
+
+    table: Tensor
+    first: Tensor
+    second: Tensor
+
+
+def bpr_row_tangents(
+    tables: tuple[Tensor, Tensor], tangents: tuple[Tensor, Tensor], triples: Triples
+) -> tuple[Tensor, Tensor, Tensor]:
+    """How :func:`bpr_row_gradients` answers to a change of the tables.
+
+    Args:
+        tables: user and item embeddings, shapes: [n_users, embedding_size],
+            [n_items, embedding_size]
+        tangents: the direction of the change, of the same shapes.
+        triples: the batch.
+
+    Returns:
+        Derivatives of the gradients of users, positives and negatives, one row per occurrence,
+        each of shape: [batch_size, embedding_size]
+    """
+    (users, items), (user_tangents, item_tangents) = tables, tangents
+    user, user_tangent = users[triples.users], user_tangents[triples.users]
+    difference = items[triples.positives] - items[triples.negatives]
+    change = item_tangents[triples.positives] - item_tangents[triples.negatives]
+    score = (user * difference).sum(-1, keepdim=True)
+    moved = (user_tangent * difference + user * change).sum(-1, keepdim=True)
+    below = torch.sigmoid(-score)
+    slope, slope_moved = -below / len(user), below * (1 - below) * moved / len(user)
+    for_positive = slope_moved * user + slope * user_tangent
+    return slope_moved * difference + slope * change, for_positive, -for_positive
+
+
+def step_tangent(
+    optimizer: Optimizer,
+    table: Tensor,
+    gradient: Tensor,
+    tangent: Tangent,
+    moved: Tensor,
+    stride: int = 1,
+) -> None:
+    """Take a tangent through one step of the optimiser, in place.
+
+    Args:
+        optimizer: SGD without momentum or Adam, before the step; it is only read.
+        table: one of its parameters, shape: [n_rows, embedding_size]
+        gradient: the table's gradient in this step, weight decay included, of the same shape.
+        tangent: the tangent before the step.
+        moved: how the gradient answers to λ, ``∂g/∂Θ · Z + ∂g/∂λ``, of the same shape.
+        stride: take this step as standing for so many; 1 is exact.
+
+    Raises:
+        TypeError: for another kind of optimiser.
+    """
+    group = next(g for g in optimizer.param_groups if any(p is table for p in g["params"]))
+    rate = group["lr"] * stride
+    if type(optimizer) is SGD:
+        tangent.table.sub_(moved, alpha=rate)
+        return
+    if type(optimizer) is not Adam:
+        raise TypeError(f"no tangent for {type(optimizer).__name__}: use adam or sgd")
+    betas = group["betas"]
+    after = adam_state(optimizer, table).advance(gradient, betas)
+    decay = betas[0] ** stride, betas[1] ** stride
+    tangent.first.mul_(decay[0]).add_(moved, alpha=1 - decay[0])
+    tangent.second.mul_(decay[1]).addcmul_(gradient, moved, value=2 * (1 - decay[1]))
+    _descend(tangent, after, betas, group["eps"], rate)
+
+
+def _descend(
+    tangent: Tangent, after: AdamState, betas: tuple[float, float], eps: float, rate: float
+) -> None:
+    """``Z ← Z − lr · d(m̂ / (√v̂ + eps))``; at ``v = 0`` the root's derivative counts as 0."""
+    first, root = after.corrected(betas)
+    inverse = 1 / (root + eps)
+    corrections = 1 - betas[0] ** after.step, 1 - betas[1] ** after.step
+    root_slope = torch.where(root > 0, first * inverse.square() / (2 * root), 0.0)
+    tangent.table.addcmul_(tangent.first, inverse, value=-rate / corrections[0])
+    tangent.table.addcmul_(tangent.second, root_slope, value=rate / corrections[1])

@@ -1,0 +1,112 @@
+"""First and second derivatives of a model's losses: in closed form for MF, by autograd otherwise.
+
+Both classes answer the same calls, on whole tables and with parameters by the names they have in
+``PairwiseModel``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol, TypeAlias
+
+import torch
+from recbole.model.general_recommender import BPR
+from torch import Tensor
+
+from recbole_ext.functional.bpr import Triples, bpr_loss, bpr_row_gradients
+from recbole_ext.functional.forward import bpr_row_tangents
+from recbole_ext.trainer.pairwise import PairwiseModel
+
+ByName: TypeAlias = dict[str, Tensor]
+Answer: TypeAlias = Callable[[ByName], ByName]
+
+
+class Gradients(Protocol):
+    """What a forward-mode gradient asks of a model."""
+
+    parameters: ByName
+
+    def fit(self, batch: Triples) -> tuple[ByName, Answer]:
+        """Gradient ``g`` of the training loss, and how it answers to a direction: ``∂g/∂Θ · Z``."""
+
+    def ranking(self, batch: Triples) -> tuple[Tensor, ByName]:
+        """The ranking loss, shape: [], and its gradient."""
+
+
+def gradients_of(model: PairwiseModel) -> Gradients:
+    """The derivatives of a model."""
+    return (
+        FactorisationGradients(model) if isinstance(model.model, BPR) else AutogradGradients(model)
+    )
+
+
+class FactorisationGradients:
+    """BPR matrix factorisation, in closed form."""
+
+    def __init__(self, model: PairwiseModel) -> None:
+        self.parameters: ByName = dict(model.named_parameters())
+
+    def fit(self, batch: Triples) -> tuple[ByName, Answer]:
+        """See :class:`Gradients`."""
+
+        def answer(direction: ByName) -> ByName:
+            users, items = direction.values()
+            return self._in_tables(batch, bpr_row_tangents(tables, (users, items), batch))
+
+        tables = self._tables()
+        return self._in_tables(batch, bpr_row_gradients(*tables, batch)), answer
+
+    def ranking(self, batch: Triples) -> tuple[Tensor, ByName]:
+        """See :class:`Gradients`."""
+        users, items = self._tables()
+        rows = users[batch.users], items[batch.positives], items[batch.negatives]
+        return bpr_loss(*rows), self._in_tables(batch, bpr_row_gradients(users, items, batch))
+
+    def _tables(self) -> tuple[Tensor, Tensor]:
+        users, items = (table.detach() for table in self.parameters.values())
+        return users, items
+
+    def _in_tables(self, batch: Triples, rows: tuple[Tensor, Tensor, Tensor]) -> ByName:
+        """Sum the rows of a batch's occurrences into whole tables."""
+        summed = {name: torch.zeros_like(table) for name, table in self.parameters.items()}
+        users, items = summed.values()
+        users.index_add_(0, batch.users, rows[0])
+        items.index_add_(0, batch.items, torch.cat(rows[1:]))
+        return summed
+
+
+class AutogradGradients:
+    """Any model, by differentiating twice."""
+
+    def __init__(self, model: PairwiseModel) -> None:
+        self.model = model
+        self.parameters: ByName = dict(model.named_parameters())
+
+    def fit(self, batch: Triples) -> tuple[ByName, Answer]:
+        """See :class:`Gradients`."""
+        with torch.enable_grad():
+            loss = self.model.fit_loss(self.parameters, batch)
+            found = self._differentiate(loss, twice=True)
+
+        def answer(direction: ByName) -> ByName:
+            with torch.enable_grad():
+                slope = torch.stack([(found[n] * direction[n]).sum() for n in found]).sum()
+                return self._differentiate(slope, again=True)
+
+        return {name: gradient.detach() for name, gradient in found.items()}, answer
+
+    def ranking(self, batch: Triples) -> tuple[Tensor, ByName]:
+        """See :class:`Gradients`."""
+        with torch.enable_grad():
+            loss = self.model.ranking_loss(self.parameters, batch)
+            return loss.detach(), self._differentiate(loss)
+
+    def _differentiate(self, value: Tensor, twice: bool = False, again: bool = False) -> ByName:
+        leaves = list(self.parameters.values())
+        found = torch.autograd.grad(
+            value, leaves, allow_unused=True, create_graph=twice, retain_graph=twice or again
+        )
+        return {
+            name: torch.zeros_like(leaf) if gradient is None else gradient
+            for (name, leaf), gradient in zip(self.parameters.items(), found, strict=True)
+        }
