@@ -104,6 +104,7 @@ def run_all(name: str, jobs: int, given: dict[str, Any]) -> None:
     protocol, file = read_protocol(name), ROOT / "results" / f"{name}.jsonl"
     quiet = {"show_progress": False, "state": "WARNING", "frequency_groups": 4}
     common = {**quiet, **protocol["settings"], **given}
+    file.parent.mkdir(exist_ok=True)
     while missing := [r for r in runs_of(protocol, read(file)) if find(r, read(file)) is None]:
         with multiprocessing.get_context("spawn").Pool(jobs, maxtasksperchild=1) as pool:
             for result in pool.imap_unordered(measure, [(common, run) for run in missing]):

@@ -39,6 +39,8 @@ __all__ = [
 ]
 
 _TO_RESUME = ("epoch", "cur_step", "best_valid_score")
+# Settings without which what a checkpoint holds does not fit the run.
+_ALIKE = ("model", "dataset", "learner", "regularizer", "lambda_learner", "meta_gradient")
 
 
 def save_checkpoint(trainer: Trainer, epoch: int, verbose: bool = True, **kwargs: Any) -> None:
@@ -174,7 +176,7 @@ def _check_fits(checkpoint: dict[str, Any], trainer: Trainer, path: str | Path) 
     if missing:
         raise ValueError(f"checkpoint {path} cannot be resumed: it has no {', '.join(missing)}")
     saved, config = checkpoint["config"], trainer.config
-    for key in ("model", "dataset", "learner", "lambda_learner", "regularizer"):
+    for key in _ALIKE:
         if saved[key] != config[key]:
             raise ValueError(
                 f"checkpoint {path} was trained with {key}: {saved[key]}, this run has {key}: "

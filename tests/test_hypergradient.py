@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import copy
 
-import higher
 import mpmath
 import pytest
 import torch
 from torch import Tensor, nn
 
-from recbole_ext.functional.bpr import Triples, bpr_loss, bpr_row_gradients
+from recbole_ext.functional.bpr import Triples, bpr_loss
 from recbole_ext.functional.hypergradient import Side, analytic_hypergradient, dense_hypergradient
 from recbole_ext.functional.penalty import expected_shares, l2_penalty
-from recbole_ext.functional.unrolled import DifferentiableAdam, unrolled_hypergradient
+from recbole_ext.functional.unrolled import unrolled_hypergradient
 from recbole_ext.lambda_network import GRANULARITIES, LambdaNetwork
 from tests import reference
 
@@ -277,33 +276,3 @@ def test_lookahead_is_the_real_step_and_leaves_the_optimizer_alone(
     world.loss(TRAIN).backward()
     world.optimizer.step()
     assert loss == pytest.approx(world.loss(VALID, penalty=False).item(), rel=1e-12)
-
-
-def test_higher_without_the_correction_is_wrong() -> None:
-    """Why Adam is registered anew: should this fail, ``higher`` was mended and ours can go."""
-    world = World("dimension+user+item", "adam-fresh")
-    _, right = world.unrolled("batch", [TRAIN])
-    higher.register_optim(torch.optim.Adam, higher.optim.DifferentiableAdam)
-    try:
-        _, wrong = world.unrolled("batch", [TRAIN])
-    finally:
-        higher.register_optim(torch.optim.Adam, DifferentiableAdam)
-    ratio = (wrong["user"][1] / right["user"][1]).abs().max()
-    assert ratio > 5
-
-
-def test_row_gradients_are_autograd() -> None:
-    world = World("global", "sgd")
-    parts = bpr_row_gradients(
-        world.tables["user"].weight, world.tables["item"].weight, triples(TRAIN)
-    )
-    leaves = [
-        table.weight.detach()[ids].requires_grad_()
-        for table, ids in zip(
-            (world.tables["user"], world.tables["item"], world.tables["item"]),
-            triples(TRAIN),
-            strict=True,
-        )
-    ]
-    expected = torch.autograd.grad(bpr_loss(*leaves), leaves)
-    torch.testing.assert_close(parts, expected, rtol=1e-12, atol=0)

@@ -155,6 +155,17 @@ def test_recboles_own_settings_give_no_warning(
             {"meta_gradient": "higher", "learner": "sparse_adam"},
             "meta_gradient: higher needs learner: adam or sgd, got 'sparse_adam'",
         ),
+        ({"lambda_initial": -1}, "lambda_initial must be a number of at least 0, got -1"),
+        ({"lambda_split_ratio": 1}, "lambda_split_ratio must be a share below 1, got 1"),
+        ({"lambda_warmup_steps": 0.5}, "lambda_warmup_steps must be a whole number of at least 0"),
+        ({"frequency_exponent": "x"}, "frequency_exponent must be a number, got 'x'"),
+        (
+            {"lambda_granularity": "user"},
+            "forward needs lambda_granularity to be one of global, double-global, global-user, got",
+        ),
+        ({"learner": "sparse_adam"}, "forward needs learner: adam or sgd, got 'sparse_adam'"),
+        ({"lambda_learner": "sparse_adam"}, "forward needs lambda_learner: adam or sgd"),
+        ({"preset": "papers"}, "LambdaOptMF has no preset 'papers'; it has one-step, paper"),
         (
             {"lambda_granularity": "users"},
             "lambda_granularity must be one of global, double-global, global-user, dimension, "
@@ -201,3 +212,16 @@ def test_every_key_of_the_yaml_says_its_type_and_meaning() -> None:
         assert len(comment) == 2, key
         assert comment[1].split(")")[0] in {"int", "float", "str", "bool", "list", "dict"}
         assert comment[1].rstrip().endswith(".")
+
+
+def test_a_preset_is_a_default_that_the_user_overrides() -> None:
+    config = Config("LambdaOptMF", "ml-100k", config_dict={"preset": "paper", "epochs": 7})
+    assert config["lambda_granularity"] == "dimension+user+item"
+    assert config["lambda_source"] == "valid"
+    assert config["eval_args"]["split"] == {"RS": [0.6, 0.2, 0.2]}
+    assert config["eval_args"]["mode"] == {"valid": "full", "test": "full"}
+    assert config["epochs"] == 7
+    own = {"preset": "paper", "embedding_size": 8}
+    assert Config("LambdaOptMF", "ml-100k", config_dict=own)["embedding_size"] == 8
+    with pytest.raises(ValueError, match="BPR has no preset 'paper'; it has none"):
+        Config("BPR", "ml-100k", config_dict={"preset": "paper"})

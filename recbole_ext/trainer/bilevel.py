@@ -32,7 +32,7 @@ from recbole_ext.lambda_network.frequency import by_row, frequency_strength
 from recbole_ext.trainer.forward import ForwardGradient
 from recbole_ext.trainer.gradients import gradients_of
 from recbole_ext.trainer.hypergradients import HyperGradient
-from recbole_ext.trainer.lambda_dump import dump_folder, write_dump
+from recbole_ext.trainer.lambda_dump import dump_folder, write_counts, write_dump
 from recbole_ext.trainer.pairwise import PairwiseModel, check_pairwise, total_loss
 
 EvalLoader: TypeAlias = FullSortEvalDataLoader | NegSampleEvalDataLoader
@@ -105,6 +105,8 @@ class BilevelTrainer(Trainer):
             train_data, valid_data = self._set_up_lambda(train_data, valid_data)
         elif self.settings.regularizer == "frequency":
             self._set_lambda_by_frequency(train_data)
+        if self.config["lambda_dump"]:
+            write_counts(dump_folder(self.saved_model_file), rating_counts(train_data._dataset))
         return super().fit(train_data, valid_data, *args, **kwargs)
 
     def _set_up_lambda(

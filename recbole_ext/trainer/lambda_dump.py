@@ -1,10 +1,11 @@
-"""λ after each epoch, in files that need neither RecBole nor torch to be read."""
+"""λ after each epoch, in numpy's files, with the training ratings of each row beside them."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import numpy as np
+from torch import Tensor
 
 from recbole_ext.lambda_network import LambdaNetwork
 
@@ -22,6 +23,12 @@ def write_dump(folder: Path, epoch: int, network: LambdaNetwork) -> None:
     np.savez_compressed(folder / f"{epoch:05d}.npz", **tables)
 
 
+def write_counts(folder: Path, counts: tuple[Tensor, Tensor]) -> None:
+    """Write how many training ratings each user and each item has, to ``ratings.npz``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    np.savez_compressed(folder / "ratings.npz", user=counts[0].numpy(), item=counts[1].numpy())
+
+
 def read_dump(folder: str | Path) -> dict[str, np.ndarray]:
     """All epochs of a run, by table (``user``, ``item`` or ``shared``).
 
@@ -31,7 +38,7 @@ def read_dump(folder: str | Path) -> dict[str, np.ndarray]:
     Raises:
         FileNotFoundError: if the folder holds no epoch.
     """
-    files = sorted(Path(folder).glob("*.npz"))
+    files = sorted(Path(folder).glob("[0-9]*.npz"))
     if not files:
         raise FileNotFoundError(f"no λ in {folder}: train with lambda_dump: True")
     epochs = [dict(np.load(file)) for file in files]

@@ -1,0 +1,141 @@
+"""The pictures of docs/models/LambdaOptMF.md, drawn from results/ and from a run's λ dump.
+
+    python benchmarks/figures.py                     # from results/ml-1m-recbole-gnn.jsonl
+    python benchmarks/figures.py --dump saved/LambdaOptMF-…-lambda --name ml-100k
+
+needs the extra ``docs`` (matplotlib).
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from regularization import ROOT, best_of, find, read, read_protocol
+
+from recbole_ext.evaluation.frequency_groups import frequency_groups
+from recbole_ext.trainer.lambda_dump import read_dump
+
+FIGURES = ROOT / "docs" / "figures"
+
+
+def chosen_runs(protocol: dict[str, Any], done: list[dict], name: str) -> list[dict]:
+    """The runs of a group over the seeds: of a grid, its best."""
+    group = next(g for g in protocol["runs"] if g["name"] == name)
+    choices = [{**group["settings"], **choice} for choice in group.get("grid", [{}])]
+    named = [{"group": name, "settings": choice} for choice in choices]
+    best = best_of(named, done, protocol["seeds"][0])
+    if best is None:
+        return []
+    found = [find({**best, "seed": seed}, done) for seed in protocol["seeds"]]
+    return [run for run in found if run is not None]
+
+
+def draw_groups(name: str, groups: list[str]) -> None:
+    """NDCG of user quarters and recall of item quarters, as a difference to the first group."""
+    protocol, done = read_protocol(name), read(ROOT / "results" / f"{name}.jsonl")
+    figure, axes = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
+    for axis, side, metric in zip(axes, ("user", "item"), ("ndcg@10", "recall@10"), strict=True):
+        width = 0.8 / len(groups)
+        for i, group in enumerate(groups):
+            runs = chosen_runs(protocol, done, group)
+            values = np.array([[r[metric] for r in run["frequency_groups"][side]] for run in runs])
+            where = np.arange(values.shape[1]) + i * width
+            axis.bar(where, values.mean(0), width, yerr=values.std(0, ddof=1), label=group)
+        spans = [row["training ratings"] for row in runs[0]["frequency_groups"][side]]
+        axis.set_xticks(np.arange(len(spans)) + 0.4 - width / 2, spans)
+        axis.set_xlabel(f"training ratings of the {side} (quarters, rarest first)")
+        axis.set_ylabel(f"test {metric}")
+    axes[0].legend(fontsize=8)
+    figure.savefig(FIGURES / f"{name}-groups.png", dpi=150)
+
+
+def draw_curves(name: str, learnt: str, grids: list[str]) -> None:
+    """Validation curves of a learnt λ and of a grid's runs, on the first seed."""
+    done = [run for run in read(ROOT / "results" / f"{name}.jsonl") if run["curve"]]
+    seed = read_protocol(name)["seeds"][0]
+    figure, axis = plt.subplots(figsize=(8, 4), layout="constrained")
+    for group, style in zip(grids, ("-", "--"), strict=False):
+        runs = [run for run in done if run["group"] == group and run["seed"] == seed]
+        for run in sorted(runs, key=lambda run: run["settings"]["reg_weight"]):
+            label = f"{group} {run['settings']['reg_weight']:g}"
+            _line(axis, run, label, linestyle=style, linewidth=1)
+    for run in done:
+        if run["group"] == learnt and run["seed"] == seed:
+            _line(axis, run, learnt, color="black", linewidth=2)
+    axis.set_xlabel("epoch")
+    axis.set_ylabel("validation ndcg@10")
+    axis.legend(fontsize=7, ncols=2)
+    figure.savefig(FIGURES / f"{name}-curves.png", dpi=150)
+
+
+def _line(axis: Axes, run: dict[str, Any], label: str, **style: Any) -> None:
+    points = [(point["epoch"], point["ndcg@10"]) for point in run["curve"]]
+    axis.plot(*zip(*points, strict=True), label=label, **style)
+
+
+def draw_dump(folder: str, name: str, groups: int = 20) -> None:
+    """λ by frequency and epoch: a heat map for each side, or a line where a side has one λ."""
+    tables = read_dump(folder)
+    counts = dict(np.load(Path(folder) / "ratings.npz"))
+    figure, axes = plt.subplots(1, len(tables), figsize=(5 * len(tables), 3.6), squeeze=False)
+    figure.set_layout_engine("constrained")
+    for axis, (side, strength) in zip(axes[0], tables.items(), strict=True):
+        values = strength.mean(-1)  # over dimensions: [epochs, rows]
+        axis.set_xlabel("epoch")
+        if values.shape[1] == 1:
+            axis.plot(values[:, 0])
+            axis.set_ylabel(f"λ of every {side}")
+            continue
+        group = frequency_groups(torch.as_tensor(counts[side]), groups).numpy()
+        image = np.stack([values[:, group == g].mean(-1) for g in range(groups)])
+        shown = axis.imshow(image, aspect="auto", origin="lower", cmap="viridis")
+        figure.colorbar(shown, ax=axis, label="mean λ")
+        spans = [counts[side][group == g] for g in range(groups)]
+        ticks = range(0, groups, 4)
+        axis.set_yticks(ticks, [f"{spans[g].min()}–{spans[g].max()}" for g in ticks])
+        axis.set_ylabel(f"training ratings of the {side}")
+    figure.savefig(FIGURES / f"{name}-lambda.png", dpi=150)
+
+
+def rarest(name: str, groups: list[str]) -> str:
+    """Figures of the rarest quarter of users and of items, mean ± standard deviation."""
+    protocol, done = read_protocol(name), read(ROOT / "results" / f"{name}.jsonl")
+    lines = []
+    for group in groups:
+        runs = chosen_runs(protocol, done, group)
+        cells = []
+        for side, metric in (("user", "recall@10"), ("user", "ndcg@10"), ("item", "recall@10")):
+            values = [run["frequency_groups"][side][0][metric] for run in runs]
+            cells.append(f"{mean(values):.4f} ± {stdev(values):.4f}")
+        lines.append(f"| {group} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Draw what is asked for."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])  # type: ignore[union-attr]
+    parser.add_argument("--dump", help="a run's λ dump: draw λ by frequency and epoch")
+    parser.add_argument(
+        "--name", default="ml-1m-recbole-gnn", help="the protocol, or the picture's"
+    )
+    arguments = parser.parse_args()
+    FIGURES.mkdir(exist_ok=True)
+    if arguments.dump:
+        draw_dump(arguments.dump, arguments.name)
+        return
+    groups = ["BPR (RecBole's)", "fixed λ", "fixed λ, users only", "LambdaOptMF (default)"]
+    draw_groups(arguments.name, groups)
+    learnt = "LambdaOptMF, λ from a tenth of the training ratings"
+    draw_curves(arguments.name, learnt, ["fixed λ", "fixed λ, users only"])
+    print(rarest(arguments.name, groups))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,40 @@
+"""What the parity tests stand on: the corrected Adam of ``higher``, and the rows' gradients."""
+
+from __future__ import annotations
+
+import higher
+import torch
+
+from recbole_ext.functional.bpr import bpr_loss, bpr_row_gradients
+from recbole_ext.functional.unrolled import DifferentiableAdam
+from tests.test_hypergradient import TRAIN, World, triples
+
+
+def test_higher_without_the_correction_is_wrong() -> None:
+    """Why Adam is registered anew: should this fail, ``higher`` was mended and ours can go."""
+    world = World("dimension+user+item", "adam-fresh")
+    _, right = world.unrolled("batch", [TRAIN])
+    higher.register_optim(torch.optim.Adam, higher.optim.DifferentiableAdam)
+    try:
+        _, wrong = world.unrolled("batch", [TRAIN])
+    finally:
+        higher.register_optim(torch.optim.Adam, DifferentiableAdam)
+    ratio = (wrong["user"][1] / right["user"][1]).abs().max()
+    assert ratio > 5
+
+
+def test_row_gradients_are_autograd() -> None:
+    world = World("global", "sgd")
+    parts = bpr_row_gradients(
+        world.tables["user"].weight, world.tables["item"].weight, triples(TRAIN)
+    )
+    leaves = [
+        table.weight.detach()[ids].requires_grad_()
+        for table, ids in zip(
+            (world.tables["user"], world.tables["item"], world.tables["item"]),
+            triples(TRAIN),
+            strict=True,
+        )
+    ]
+    expected = torch.autograd.grad(bpr_loss(*leaves), leaves)
+    torch.testing.assert_close(parts, expected, rtol=1e-12, atol=0)
