@@ -130,6 +130,8 @@ def install() -> None:
     _replace(Config, "_get_model_and_dataset", _with_nearest_names)
     _replace(Config, "_load_internal_config_dict", _with_registered_properties)
     _replace(recbole.data.dataset.Dataset, "_download", download)
+    if trainer.__dict__.get("__new__", _extended) is not _extended:
+        raise RuntimeError("recbole_ext needs RecBole 1.2.1: its Trainer has a __new__ now")
     trainer.__new__ = _extended
     _replace(trainer, "_save_checkpoint", lambda _: checkpoint.save_checkpoint)
     _replace(trainer, "resume_checkpoint", lambda _: checkpoint.resume_checkpoint)

@@ -104,7 +104,7 @@ def counting_ratings(fit: Callable) -> Callable:
     """Wrap ``Trainer.fit``: remember how often each user and item is in the training ratings."""
 
     def fit_and_count(trainer: Trainer, train_data: Any, *args: Any, **kwargs: Any) -> Any:
-        if trainer.config["frequency_groups"]:
+        if trainer.config["frequency_groups"] and not hasattr(trainer, "training_counts"):
             trainer.training_counts = rating_counts(train_data._dataset)
         return fit(trainer, train_data, *args, **kwargs)
 

@@ -101,12 +101,13 @@ class BilevelTrainer(Trainer):
         **kwargs: object,
     ) -> tuple[float, dict | None]:
         """Train as RecBole's ``Trainer.fit`` does; same arguments, same result."""
+        self.training_counts = rating_counts(train_data._dataset)  # before any are held out
         if self.settings.learns_lambda:
             train_data, valid_data = self._set_up_lambda(train_data, valid_data)
         elif self.settings.regularizer == "frequency":
-            self._set_lambda_by_frequency(train_data)
+            self._set_lambda_by_frequency()
         if self.config["lambda_dump"]:
-            write_counts(dump_folder(self.saved_model_file), rating_counts(train_data._dataset))
+            write_counts(dump_folder(self.saved_model_file), self.training_counts)
         return super().fit(train_data, valid_data, *args, **kwargs)
 
     def _set_up_lambda(
@@ -133,9 +134,9 @@ class BilevelTrainer(Trainer):
         )
         return train_data, valid_data
 
-    def _set_lambda_by_frequency(self, train_data: TrainDataLoader) -> None:
+    def _set_lambda_by_frequency(self) -> None:
         weight, exponent = self.settings.reg_weight, self.settings.frequency_exponent
-        for side, counts in zip(self.tables, rating_counts(train_data._dataset), strict=True):
+        for side, counts in zip(self.tables, self.training_counts, strict=True):
             table = self.lambda_network.side_table(side)
             if table is not None:
                 table.copy_(frequency_strength(counts, weight, exponent).unsqueeze(-1))
