@@ -17,7 +17,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from matplotlib.axes import Axes
-from regularization import ROOT, best_of, find, read, read_protocol
+from regularization import ROOT, chosen_runs, read, read_protocol
 
 from recbole_ext.evaluation.frequency_groups import frequency_groups
 from recbole_ext.trainer.lambda_dump import read_dump
@@ -25,20 +25,8 @@ from recbole_ext.trainer.lambda_dump import read_dump
 FIGURES = ROOT / "docs" / "figures"
 
 
-def chosen_runs(protocol: dict[str, Any], done: list[dict], name: str) -> list[dict]:
-    """The runs of a group over the seeds: of a grid, its best."""
-    group = next(g for g in protocol["runs"] if g["name"] == name)
-    choices = [{**group["settings"], **choice} for choice in group.get("grid", [{}])]
-    named = [{"group": name, "settings": choice} for choice in choices]
-    best = best_of(named, done, protocol["seeds"][0])
-    if best is None:
-        return []
-    found = [find({**best, "seed": seed}, done) for seed in protocol["seeds"]]
-    return [run for run in found if run is not None]
-
-
 def draw_groups(name: str, groups: list[str]) -> None:
-    """NDCG of user quarters and recall of item quarters, as a difference to the first group."""
+    """NDCG of user quarters and recall of item quarters, mean and standard deviation of seeds."""
     protocol, done = read_protocol(name), read(ROOT / "results" / f"{name}.jsonl")
     figure, axes = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
     for axis, side, metric in zip(axes, ("user", "item"), ("ndcg@10", "recall@10"), strict=True):

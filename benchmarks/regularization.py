@@ -40,46 +40,69 @@ def read_protocol(name: str) -> dict[str, Any]:
     return yaml.load(path.read_text(encoding="utf-8"), loader)
 
 
+def groups_of(protocol: dict[str, Any]) -> dict[str, list[Run]]:
+    """The runs of each group, without a seed: several where the group is a grid."""
+    common = protocol["settings"]
+    return {
+        group["name"]: [
+            {
+                "group": group["name"],
+                "protocol": common,
+                "settings": {**group["settings"], **choice},
+            }
+            for choice in group.get("grid", [{}])
+        ]
+        for group in protocol["runs"]
+    }
+
+
 def runs_of(protocol: dict[str, Any], done: list[Run]) -> list[Run]:
     """Every run that can be named now; the best of a grid is known once the grid is done."""
     first, *others = protocol["seeds"]
+    one_seed = {group["name"] for group in protocol["runs"] if group.get("one_seed")}
     runs = []
-    for group in protocol["runs"]:
-        choices = [{**group["settings"], **choice} for choice in group.get("grid", [{}])]
-        named = [{"group": group["name"], "settings": choice} for choice in choices]
-        runs += [{**run, "seed": first} for run in named]
-        chosen = best_of(named, done, first) if len(named) > 1 else named[0]
-        if chosen is not None and not group.get("one_seed"):
-            runs += [{**chosen, "seed": seed} for seed in others]
+    for name, choices in groups_of(protocol).items():
+        runs += [{**choice, "seed": first} for choice in choices]
+        best = best_of(choices, done, first)
+        if best is not None and name not in one_seed:
+            runs += [{**best, "seed": seed} for seed in others]
     return runs
 
 
-def best_of(named: list[Run], done: list[Run], seed: int) -> Run | None:
-    """The run of a grid with the best validation score; ``None`` before all are done."""
-    found = [find({**run, "seed": seed}, done) for run in named]
-    if any(result is None for result in found):
-        return None
-    best = max(range(len(named)), key=lambda i: found[i]["best_valid_score"])  # type: ignore[index]
-    return named[best]
+def best_of(choices: list[Run], done: list[Run], seed: int) -> Run | None:
+    """The choice with the best validation score; ``None`` before all of a grid are done."""
+    if len(choices) == 1:
+        return choices[0]
+    found = [find({**choice, "seed": seed}, done) for choice in choices]
+    scores = [result["best_valid_score"] for result in found if result is not None]
+    return choices[scores.index(max(scores))] if len(scores) == len(choices) else None
 
 
 def find(run: Run, done: list[Run]) -> Run | None:
-    """The result of a run."""
-    keys = ("group", "settings", "seed")
+    """The result of a run under the same protocol."""
+    keys = ("group", "protocol", "settings", "seed")
     return next((r for r in done if all(r[key] == run[key] for key in keys)), None)
 
 
-def measure(job: tuple[dict[str, Any], Run]) -> Run:
+def chosen_runs(protocol: dict[str, Any], done: list[Run], group: str) -> list[Run]:
+    """The results of a group over the seeds, of a grid's best; empty before it is known."""
+    best = best_of(groups_of(protocol)[group], done, protocol["seeds"][0])
+    found = [find({**(best or {}), "seed": seed}, done) for seed in protocol["seeds"] if best]
+    return [result for result in found if result is not None]
+
+
+def measure(job: tuple[Run, dict[str, Any]]) -> Run:
     """One run in a fresh process of one thread."""
     import torch
 
     import recbole_ext
 
-    common, run = job
+    run, given = job
     sys.argv = sys.argv[:1]  # RecBole reads the command line
     torch.set_num_threads(1)
     began = time.perf_counter()
-    settings = {**common, **run["settings"], "seed": run["seed"]}
+    quiet = {"show_progress": False, "state": "WARNING", "frequency_groups": 4}
+    settings = {**quiet, **run["protocol"], **given, **run["settings"], "seed": run["seed"]}
     with tempfile.TemporaryDirectory() as folder:  # two runs may begin in the same second
         settings["checkpoint_dir"] = folder
         result = recbole_ext.run_recbole(settings["model"], settings["dataset"], None, settings)
@@ -102,12 +125,10 @@ def measure(job: tuple[dict[str, Any], Run]) -> Run:
 def run_all(name: str, jobs: int, given: dict[str, Any]) -> None:
     """Run what the file lacks, round by round: grids first, then their best on other seeds."""
     protocol, file = read_protocol(name), ROOT / "results" / f"{name}.jsonl"
-    quiet = {"show_progress": False, "state": "WARNING", "frequency_groups": 4}
-    common = {**quiet, **protocol["settings"], **given}
     file.parent.mkdir(exist_ok=True)
     while missing := [r for r in runs_of(protocol, read(file)) if find(r, read(file)) is None]:
         with multiprocessing.get_context("spawn").Pool(jobs, maxtasksperchild=1) as pool:
-            for result in pool.imap_unordered(measure, [(common, run) for run in missing]):
+            for result in pool.imap_unordered(measure, [(run, given) for run in missing]):
                 with file.open("a", encoding="utf-8") as out:
                     out.write(json.dumps(result) + "\n")
                 score = result["best_valid_score"]
@@ -123,29 +144,33 @@ def read(file: Path) -> list[Run]:
 
 
 def table(name: str) -> str:
-    """A row for each group: mean ± standard deviation of the best of its grid over the seeds."""
+    """A row for each group: mean ± standard deviation over the seeds, of a grid for its best.
+
+    Only the test: λ learnt from half of the validation ratings leaves the other half to select the
+    epoch, so that validation scores are not all on the same ratings.
+    """
     protocol, done = read_protocol(name), read(ROOT / "results" / f"{name}.jsonl")
     rows = []
-    for group in protocol["runs"]:
-        choices = [{**group["settings"], **choice} for choice in group.get("grid", [{}])]
-        named = [{"group": group["name"], "settings": choice} for choice in choices]
-        first = protocol["seeds"][0]
-        chosen = best_of(named, done, first)
-        if chosen is None:
+    for group, choices in groups_of(protocol).items():
+        runs = chosen_runs(protocol, done, group)
+        if not runs:
             continue
-        found = [find({**chosen, "seed": seed}, done) for seed in protocol["seeds"]]
-        runs = [run for run in found if run is not None]
-        grid = [find({**run, "seed": first}, done) for run in named]
-        best = {k: v for k, v in chosen["settings"].items() if k not in group["settings"]}
-        label = group["name"] + (f" (best of {len(named)}: {best})" if len(named) > 1 else "")
+        label = group
+        if len(choices) > 1:
+            varied = {key for choice in choices for key in choice["settings"].items()}
+            same = set.intersection(*(set(choice["settings"].items()) for choice in choices))
+            best = dict(set(runs[0]["settings"].items()) & (varied - same))
+            label += f", best of {len(choices)}: {best}"
+        first = [find({**choice, "seed": protocol["seeds"][0]}, done) for choice in choices]
+        search = sum(run["total_seconds"] for run in first if run is not None)
         cells = [label, str(len(runs))]
-        for part in ("best_valid_result", "test_result"):
-            cells += [spread([run[part][metric] for run in runs]) for metric in protocol["metrics"]]
-        search = sum(run["total_seconds"] for run in grid if run is not None)
+        cells += [
+            spread([run["test_result"][metric] for run in runs]) for metric in protocol["metrics"]
+        ]
         cells += [f"{mean(run['total_seconds'] for run in runs):.0f}", f"{search:.0f}"]
         cells.append(f"{max(run['peak_memory_mb'] for run in runs)}")
         rows.append(cells)
-    metrics = [f"{part} {metric}" for part in ("valid", "test") for metric in protocol["metrics"]]
+    metrics = [f"test {metric}" for metric in protocol["metrics"]]
     headers = ["", "seeds", *metrics, "seconds a run", "seconds with search", "MB"]
     return tabulate(rows, headers, disable_numparse=True, tablefmt="github")
 

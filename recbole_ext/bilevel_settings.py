@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from recbole.utils import InputType
+from recbole.utils import InputType, ModelType
 
 from recbole_ext.functional.lookahead import OPTIMIZERS
 from recbole_ext.functional.penalty import LOOKAHEAD_PENALTIES
@@ -130,7 +130,8 @@ def check_extended(model_class: type, config: Settings) -> None:
             f"regularizer: {settings.regularizer} is for LambdaOptMF; {name} takes lambda_opt, or "
             "no regularizer and its own reg_weight"
         )
-    if getattr(model_class, "input_type", None) is not InputType.PAIRWISE:
-        raise ValueError(f"regularizer: lambda_opt needs a pairwise model; {name} is none")
+    kind = getattr(model_class, "type", None), getattr(model_class, "input_type", None)
+    if kind != (ModelType.GENERAL, InputType.PAIRWISE):
+        raise ValueError(f"regularizer: lambda_opt needs a general pairwise model; {name} is none")
     if settings.sparse_embeddings:
         raise ValueError(f"learner: sparse_adam is for LambdaOptMF; {name} takes adam or sgd")

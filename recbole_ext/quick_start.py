@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from recbole.config import Config
-from recbole.utils import get_trainer
 
 from recbole_ext.checkpoint import load_checkpoint
 from recbole_ext.recording import recording
+from recbole_ext.registry import trainer_of
 
 Settings = dict[str, Any]
 
@@ -42,7 +42,7 @@ def run(
         return run_recbole(model, dataset, config_file_list, config_dict, saved)
     settings = PluginSettings(copy.deepcopy(config_dict or {}))
     config = _checked(model, dataset, config_file_list, settings)
-    if getattr(get_trainer(config["MODEL_TYPE"], config["model"]), "one_process", False):
+    if getattr(trainer_of(config), "one_process", False):
         raise ValueError(f"nproc must be 1, got {nproc}: {config['model']} trains in one process")
     from recbole.quick_start import run
 

@@ -130,7 +130,7 @@ def install() -> None:
     _replace(Config, "_get_model_and_dataset", _with_nearest_names)
     _replace(Config, "_load_internal_config_dict", _with_registered_properties)
     _replace(recbole.data.dataset.Dataset, "_download", download)
-    if trainer.__dict__.get("__new__", _extended) is not _extended:
+    if not hasattr(trainer.__dict__.get("__new__", _extended), "_replaced_by_recbole_ext"):
         raise RuntimeError("recbole_ext needs RecBole 1.2.1: its Trainer has a __new__ now")
     trainer.__new__ = _extended
     _replace(trainer, "_save_checkpoint", lambda _: checkpoint.save_checkpoint)
@@ -181,9 +181,11 @@ def _with_registered_properties(original: Callable) -> Callable:
         checkpoint.trust(model_class)  # for files that RecBole's pre-training writes itself
         if model in _PROPERTIES_OF:
             config._update_internal_config_dict(_PROPERTIES_OF[model])
-        else:
+            _load_preset(config, model)
+        elif any(config.external_config_dict.get(key) is not None for key in _EXTENSIONS):
             _load_extensions(config, model, model_class)
-        _load_preset(config, model)
+        else:
+            _load_preset(config, model)
         final = {**config.internal_config_dict, **config.external_config_dict}
         if model in known_models():  # not a class that somebody passes without a yaml
             check_names(config, model, strict=model in _PROPERTIES_OF)
@@ -196,10 +198,32 @@ def _with_registered_properties(original: Callable) -> Callable:
     return load_internal_config_dict
 
 
-def _extended(cls: type, config: Config, *_: Any, **__: Any) -> recbole.trainer.Trainer:
+def trainer_of(config: Config) -> type[recbole.trainer.Trainer]:
+    """The class of trainer that RecBole will make for a config, extensions included."""
+    trainer = get_trainer(config["MODEL_TYPE"], config["model"])
+    asked = _asked_for(config)
+    return asked.trainer if asked and trainer is recbole.trainer.Trainer else trainer
+
+
+def _asked_for(config: Any) -> Extension | None:
+    found = [extension for key, extension in _EXTENSIONS.items() if config[key] is not None]
+    return found[0] if found else None
+
+
+def _extended(cls: type, config: Any = None, *_: Any, **__: Any) -> recbole.trainer.Trainer:
     """``Trainer(config, model)`` makes an extension's trainer where the config asks for one."""
-    asked = [extension for key, extension in _EXTENSIONS.items() if config[key] is not None]
-    return object.__new__(asked[0].trainer if asked and cls is recbole.trainer.Trainer else cls)
+    asked = _asked_for(config) if isinstance(config, Config) else None
+    if asked is None or issubclass(cls, asked.trainer):
+        return object.__new__(cls)
+    if cls is not recbole.trainer.Trainer:
+        keys = " and ".join(key for key in _EXTENSIONS if config[key] is not None)
+        raise ValueError(
+            f"{keys} needs {asked.trainer.__name__} or a class of it; got {cls.__name__}"
+        )
+    return object.__new__(asked.trainer)
+
+
+_extended._replaced_by_recbole_ext = True  # type: ignore[attr-defined]
 
 
 def _load_extensions(config: Config, model: str, model_class: type) -> None:
@@ -210,6 +234,7 @@ def _load_extensions(config: Config, model: str, model_class: type) -> None:
         own = dict(config.internal_config_dict)
         config._update_internal_config_dict(extension.properties)
         config.internal_config_dict.update({**own, **extension.overrides})
+        _load_preset(config, extension.properties.stem)
         trainer = get_trainer(model_class.type, model)  # type: ignore[attr-defined]
         if trainer is not recbole.trainer.Trainer:
             raise ValueError(

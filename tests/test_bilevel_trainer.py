@@ -111,15 +111,15 @@ def test_lookahead_takes_the_coming_batch_and_then_fresh_ones(
 
 
 def test_the_update_interval_counts_batches_through_epochs(world: dict[str, Any]) -> None:
-    """4 batches an epoch and a λ step every 3rd, the first 2 left out: batches 3 | 6 | 9."""
+    """4 batches an epoch and a λ step every 3rd, the first 3 left out: batches 5 | 8 | 11."""
     interval = {"lambda_update_interval": 3, "train_batch_size": 30}
-    run = Run(**{**world, **interval}, epochs=3, lambda_warmup_steps=2)
+    run = Run(**{**world, **interval}, epochs=3, lambda_warmup_steps=3)
     taken: list[int] = []
     step = run.trainer._lambda_step
     run.trainer._lambda_step = lambda batch: (taken.append(run.trainer._batch), step(batch))
     run.fit()
     assert math.ceil(len(run.trainer._lookahead.train_sampler.users) / 30) == 4
-    assert taken == [3, 6, 9]
+    assert taken == [5, 8, 11]
 
 
 def test_the_progress_bar_shows_losses_and_lambda(
@@ -128,23 +128,6 @@ def test_the_progress_bar_shows_losses_and_lambda(
     Run(**{**world, "epochs": 1}).fit(show_progress=True)
     shown = capsys.readouterr().err
     assert re.search(r"Train +0.*loss=0\.\d{4}, λ loss=0\.\d{4}, mean λ=\d\.\d\de[+-]\d\d", shown)
-
-
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"eval_args": {"mode": "uni5"}},
-        {"eval_args": {"mode": "pop5"}, "lambda_source": "valid"},
-        {"eval_args": {"split": {"LS": "valid_and_test"}}},
-        {"eval_args": {"split": {"LS": "test_only"}}},
-        {"train_neg_sample_args": {"distribution": "uniform", "dynamic": True, "candidate_num": 2}},
-        {"weight_decay": 0.01, "enable_amp": True, "worker": 1},
-    ],
-)
-def test_recboles_options_work(world: dict[str, Any], settings: dict[str, Any]) -> None:
-    run = Run(**{**world, **settings}).fit()
-    assert (run.strengths()["user"] > 0).any()
-    assert 0 <= run.test()["ndcg@10"] <= 1
 
 
 @pytest.mark.parametrize("granularity", ["user+item", "dimension+user+item"])
@@ -255,20 +238,6 @@ def test_nan_is_reported_with_what_to_change(world: dict[str, Any]) -> None:
         ValueError, match=r"the loss is NaN in batch 0: lower learning_rate \(0.01\)"
     ):
         run.fit()
-
-
-@pytest.mark.parametrize("granularity", ["global", "double-global", "global-user"])
-def test_the_default_gradient_raises_lambda_where_ratings_are_noise(
-    noise: dict[str, Any], granularity: str
-) -> None:
-    """Half of these users pick at random: to fit them does not last."""
-    forward = {
-        "meta_gradient": "forward",
-        "lambda_learner": "adam",
-        "lambda_granularity": granularity,
-    }
-    run = Run(**{**noise, **forward, "epochs": 40, "eval_step": 0}).fit()
-    assert max(table.max() for table in run.strengths().values()) > 0.01
 
 
 def test_lambda_is_dumped_after_each_epoch(world: dict[str, Any]) -> None:

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
 import torch
+from recbole.model.general_recommender import BPR
 from recbole.trainer import Trainer
 
 import recbole_ext
 from recbole_ext.functional.bpr import Triples
 from recbole_ext.functional.unrolled import unrolled_hypergradient
 from recbole_ext.trainer.bilevel import BilevelTrainer
+from recbole_ext.trainer.gradients import (
+    AutogradGradients,
+    FactorisationGradients,
+    gradients_of,
+)
 from recbole_ext.trainer.hypergradients import HyperGradient
+from recbole_ext.trainer.pairwise import PairwiseModel
 from tests.helpers import QUICK, Run, same
 
 LEARN = {
@@ -161,6 +169,50 @@ def test_the_models_own_penalty_is_off_unless_asked_for(world: dict[str, Any]) -
     assert Run("LightGCN", **world, **LEARN).config["n_layers"] == 2  # RecBole's default stays
 
 
+class Quartic(BPR):
+    """A subclass with a loss of its own, as a user would write it."""
+
+    def calculate_loss(self, interaction: Any) -> torch.Tensor:
+        users = self.get_user_embedding(interaction[self.USER_ID])
+        return super().calculate_loss(interaction) + users.pow(4).sum()
+
+
+def test_a_subclass_with_a_loss_of_its_own_has_its_own_derivatives(world: dict[str, Any]) -> None:
+    model = PairwiseModel(Run("BPR", **world).model)
+    assert isinstance(gradients_of(model), FactorisationGradients)
+    model.model.__class__ = Quartic
+    assert isinstance(gradients_of(model), AutogradGradients)
+
+
+def test_trainers_can_be_copied_and_written_by_users(world: dict[str, Any]) -> None:
+    class Mine(Trainer):
+        def __init__(self, model: Any, config: Any) -> None:
+            super().__init__(config, model)
+
+    run = Run("LightGCN", **world)
+    assert type(copy.copy(run.trainer)) is Trainer
+    assert type(Mine(run.model, run.config)) is Mine
+
+    class Other(Trainer):
+        pass
+
+    learning = Run("LightGCN", **world, **LEARN)
+    with pytest.raises(ValueError, match="regularizer needs BilevelTrainer or a class of it; got"):
+        Other(learning.config, learning.model)
+
+
+def test_several_processes_are_refused(world: dict[str, Any]) -> None:
+    settings = {**world, **LEARN}
+    with pytest.raises(ValueError, match="nproc must be 1, got 2: LightGCN trains in one process"):
+        recbole_ext.run("LightGCN", "world", config_dict=settings, nproc=2)
+
+
+def test_the_preset_for_one_step_applies(world: dict[str, Any]) -> None:
+    run = Run("LightGCN", **world, regularizer="lambda_opt", preset="one-step")
+    assert run.config["meta_gradient"] == "analytic"
+    assert run.config["embedding_size"] == 8
+
+
 def test_only_who_asks_gets_the_bilevel_trainer(world: dict[str, Any]) -> None:
     assert type(Run("LightGCN", **world).trainer) is Trainer
     assert type(Run("LightGCN", **world, **LEARN).trainer) is BilevelTrainer
@@ -169,7 +221,8 @@ def test_only_who_asks_gets_the_bilevel_trainer(world: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("model", "settings", "message"),
     [
-        ("NeuMF", {}, "regularizer: lambda_opt needs a pairwise model; NeuMF is none"),
+        ("NeuMF", {}, "regularizer: lambda_opt needs a general pairwise model; NeuMF is none"),
+        ("TransRec", {}, "needs a general pairwise model; TransRec is none"),
         ("NCL", {}, "models without a trainer of their own; NCL has NCLTrainer"),
         ("LightGCN", {"regularizer": "fixed"}, "LightGCN takes lambda_opt, or no regularizer"),
         ("LightGCN", {"regularizer": "l1"}, "regularizer must be one of lambda_opt"),

@@ -128,22 +128,27 @@ def test_the_answer_is_the_hessian_times_the_direction() -> None:
     torch.testing.assert_close(tuple(found.values()), expected, rtol=1e-10, atol=1e-14)
 
 
-def test_a_stride_stands_for_several_steps() -> None:
-    """Each batch four times over: with stride 4, a quarter of the tangent steps says the same."""
-    exact, strided = World("double-global", "sgd"), World("double-global", "sgd")
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_a_stride_stands_for_several_steps(optimizer: str) -> None:
+    """Each batch four times over: with stride 4, a quarter of the tangent steps says the same.
+
+    Nearly so for Adam, whose first steps turn each gradient into its sign.
+    """
+    exact, strided = World("double-global", optimizer), World("double-global", optimizer)
     for world in (exact, strided):
         world.optimizer.param_groups[0]["lr"] = 1e-3
     exact.train = [batch for batch in exact.train for _ in range(4)]
     _, expected = exact.forward()
     carried = strided.carried(stride=4)
     for step, batch in enumerate(exact.train):
-        if step % 4 == 0:
+        if (step + 1) % 4 == 0:
             carried.advance(batch, strided.optimizer)
         strided.optimizer.zero_grad()
         strided.fit_loss(dict(strided.tables.named_parameters()), batch).backward()
         strided.optimizer.step()
     carried(exact.train[0], strided.valid)
-    torch.testing.assert_close(strided._gradients(), expected, rtol=1e-2, atol=0)
+    rtol = {"sgd": 0.01, "adam": 0.1}[optimizer]
+    torch.testing.assert_close(strided._gradients(), expected, rtol=rtol, atol=0)
 
 
 def test_the_optimizer_and_the_tables_are_left_alone() -> None:

@@ -90,7 +90,8 @@ def reporting_groups(evaluate: Callable) -> Callable:
         result = evaluate(trainer, data, *args, **kwargs)
         groups = trainer.config["frequency_groups"]
         counts = getattr(trainer, "training_counts", None)
-        if groups and counts and not getattr(trainer, "validating", False):
+        tested = result is not None and not getattr(trainer, "validating", False)
+        if groups and counts and tested:
             if isinstance(data, FullSortEvalDataLoader):
                 note_frequency_groups(evaluate_by_frequency(trainer, data, counts, groups))
             else:

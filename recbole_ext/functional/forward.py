@@ -82,7 +82,8 @@ def step_tangent(
         gradient: the table's gradient in this step, weight decay included, of the same shape.
         tangent: the tangent before the step.
         moved: how the gradient answers to λ, ``∂g/∂Θ · Z + ∂g/∂λ``, of the same shape.
-        stride: take this step as standing for so many; 1 is exact.
+        stride: take this step as standing for the last so many, of which every one before was
+            passed over; 1 is exact.
 
     Raises:
         TypeError: for another kind of optimiser.

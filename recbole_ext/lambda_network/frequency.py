@@ -10,8 +10,9 @@ from recbole_ext.lambda_network.network import GRANULARITIES
 def frequency_strength(counts: Tensor, weight: float, exponent: float) -> Tensor:
     """``λ_r = weight · (count_r / mean count)^ν``.
 
-    The penalty of a batch counts a row once per occurrence already, so that over an epoch a row
-    carries ``count^(1 + ν)``: ν = 0 is one λ for all, ν = −1 the same total for every row.
+    The penalty of a batch counts a row once per occurrence already, so that over an epoch a user
+    carries ``count^(1 + ν)``: ν = 0 is one λ for all, ν = −1 the same total for every user. Items
+    occur as sampled negatives besides.
 
     Args:
         counts: training ratings of each row, with RecBole's padding row 0, shape: [n_rows]

@@ -32,7 +32,7 @@ from recbole_ext.lambda_network.frequency import by_row, frequency_strength
 from recbole_ext.trainer.forward import ForwardGradient
 from recbole_ext.trainer.gradients import gradients_of
 from recbole_ext.trainer.hypergradients import HyperGradient
-from recbole_ext.trainer.lambda_dump import dump_folder, write_counts, write_dump
+from recbole_ext.trainer.lambda_dump import dump_folder, write_dump
 from recbole_ext.trainer.pairwise import PairwiseModel, check_pairwise, total_loss
 
 EvalLoader: TypeAlias = FullSortEvalDataLoader | NegSampleEvalDataLoader
@@ -51,6 +51,8 @@ class BilevelTrainer(Trainer):
     def __init__(self, config: Config, model: GeneralRecommender) -> None:
         self.settings = BilevelSettings.read(config)
         check_pairwise(config, model)
+        if not config["single_spec"]:
+            raise ValueError(f"nproc must be 1: {config['model']} learns λ in one process")
         super().__init__(config, model)
         self.tables = {"user": model.user_embedding, "item": model.item_embedding}
         self.lambda_network = self._build_lambda_network()
@@ -106,8 +108,6 @@ class BilevelTrainer(Trainer):
             train_data, valid_data = self._set_up_lambda(train_data, valid_data)
         elif self.settings.regularizer == "frequency":
             self._set_lambda_by_frequency()
-        if self.config["lambda_dump"]:
-            write_counts(dump_folder(self.saved_model_file), self.training_counts)
         return super().fit(train_data, valid_data, *args, **kwargs)
 
     def _set_up_lambda(
@@ -128,10 +128,11 @@ class BilevelTrainer(Trainer):
             if settings.lambda_source == "split":
                 valid_data, dataset = split_validation(valid_data, settings.lambda_split_ratio)
         self._lambda_data = TripleSampler(dataset, sampler, self.device)
-        train_sampler = TripleSampler(train_data._dataset, train_data._sampler, self.device)
-        self._lookahead = HyperGradient(
-            self.settings, self.model, self.lambda_network, self.optimizer, train_sampler
-        )
+        if self.forward_gradient is None:
+            train_sampler = TripleSampler(train_data._dataset, train_data._sampler, self.device)
+            self._lookahead = HyperGradient(
+                self.settings, self.model, self.lambda_network, self.optimizer, train_sampler
+            )
         return train_data, valid_data
 
     def _set_lambda_by_frequency(self) -> None:
@@ -154,7 +155,8 @@ class BilevelTrainer(Trainer):
             loss = super()._train_epoch(self._progress, epoch_idx, loss_func=self._bilevel_loss)
         self._write_histograms(epoch_idx)
         if self.config["lambda_dump"]:
-            write_dump(dump_folder(self.saved_model_file), epoch_idx, self.lambda_network)
+            folder = dump_folder(self.saved_model_file)
+            write_dump(folder, epoch_idx, self.lambda_network, self.training_counts)
         return loss
 
     def _bilevel_loss(self, interaction: Interaction) -> Tensor:
@@ -183,16 +185,25 @@ class BilevelTrainer(Trainer):
         return penalty
 
     def _lambda_is_due(self) -> bool:
-        return (
-            self.settings.learns_lambda and self._batch % self.settings.lambda_update_interval == 0
-        )
+        """At the last batch of each interval, for which the tangents then stand.
+
+        Adam's first step answers to nothing but the gradient's sign: it must not stand for several.
+        """
+        interval = self.settings.lambda_update_interval
+        return self.settings.learns_lambda and (self._batch + 1) % interval == 0
 
     def _lambda_step(self, train: Triples) -> None:
         self.lambda_optimizer.zero_grad()
         gradient = self.forward_gradient or self._lookahead
         loss = gradient(train, self._lambda_data.draw(len(train.users)))
         self._check_nan(loss)
-        clip_gradient_norm(self.lambda_network.parameters(), self.settings.lambda_clip_norm)
+        norm = clip_gradient_norm(self.lambda_network.parameters(), self.settings.lambda_clip_norm)
+        if not torch.isfinite(norm):
+            raise ValueError(
+                f"the gradient of λ is {norm.item()} in batch {self._batch}: lower learning_rate "
+                f"({self.learning_rate}) or lambda_update_interval "
+                f"({self.settings.lambda_update_interval})"
+            )
         self.lambda_optimizer.step()
         self.lambda_network.clamp()
         self._lambda_losses.append(loss.item())

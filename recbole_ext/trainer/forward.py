@@ -88,13 +88,10 @@ class ForwardGradient(nn.Module):
             shares[side] = counted.to(table).unsqueeze(-1)
         return shares
 
-    def _pulls(self, shares: ByName, weight_decay: float) -> ByName:
+    def _pulls(self, shares: ByName, weight_decay: float) -> dict[str, Tensor | float]:
         """The factor of ``Θ`` in the penalty's gradient, by parameter."""
         gradients, network = self._parts
-        pulls = {
-            name: torch.full_like(parameter[:1], weight_decay)
-            for name, parameter in gradients.parameters.items()
-        }
+        pulls: dict[str, Tensor | float] = dict.fromkeys(gradients.parameters, weight_decay)
         for side, name in self.sides.items():
             table = network.side_table(side)
             if table is not None:

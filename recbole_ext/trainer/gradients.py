@@ -10,12 +10,11 @@ from collections.abc import Callable
 from typing import Protocol, TypeAlias
 
 import torch
-from recbole.model.general_recommender import BPR
 from torch import Tensor
 
 from recbole_ext.functional.bpr import Triples, bpr_loss, bpr_row_gradients
 from recbole_ext.functional.forward import bpr_row_tangents
-from recbole_ext.trainer.pairwise import PairwiseModel
+from recbole_ext.trainer.pairwise import PairwiseModel, is_factorisation
 
 ByName: TypeAlias = dict[str, Tensor]
 Answer: TypeAlias = Callable[[ByName], ByName]
@@ -35,9 +34,8 @@ class Gradients(Protocol):
 
 def gradients_of(model: PairwiseModel) -> Gradients:
     """The derivatives of a model."""
-    return (
-        FactorisationGradients(model) if isinstance(model.model, BPR) else AutogradGradients(model)
-    )
+    closed_form = is_factorisation(model.model)
+    return FactorisationGradients(model) if closed_form else AutogradGradients(model)
 
 
 class FactorisationGradients:
@@ -76,7 +74,7 @@ class FactorisationGradients:
 
 
 class AutogradGradients:
-    """Any model, by differentiating twice."""
+    """Any model, by differentiating twice. A dropout mask is drawn anew, not the real step's."""
 
     def __init__(self, model: PairwiseModel) -> None:
         self.model = model

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from recbole.model.abstract_recommender import GeneralRecommender
-from recbole.model.general_recommender import BPR
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -15,7 +14,7 @@ from recbole_ext.functional.hypergradient import Side, analytic_hypergradient, d
 from recbole_ext.functional.penalty import batch_shares, expected_shares
 from recbole_ext.functional.unrolled import unrolled_hypergradient
 from recbole_ext.lambda_network import LambdaNetwork
-from recbole_ext.trainer.pairwise import PairwiseModel
+from recbole_ext.trainer.pairwise import PairwiseModel, is_factorisation
 
 
 class HyperGradient:
@@ -42,6 +41,7 @@ class HyperGradient:
         self.optimizer = optimizer
         self.train_sampler = train_sampler
         self.model = PairwiseModel(model)
+        self.factorisation = is_factorisation(model)
         self.parameters: dict[str, Tensor] = dict(self.model.named_parameters())
         tables = model.user_embedding.weight, model.item_embedding.weight
         self.names = [self.model.name_of(table) for table in tables]
@@ -62,7 +62,7 @@ class HyperGradient:
         if self.settings.meta_gradient == "higher":
             return self._unrolled(train, valid)
         sides = self.user, self.item
-        if isinstance(self.model.model, BPR):
+        if self.factorisation:
             return analytic_hypergradient(*sides, self.optimizer, train, valid)
         losses = self.model.fit_loss, self.model.ranking_loss
         return dense_hypergradient(*sides, self.optimizer, self.parameters, losses, train, valid)

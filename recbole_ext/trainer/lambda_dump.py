@@ -16,17 +16,17 @@ def dump_folder(checkpoint: str | Path) -> Path:
     return path.with_name(f"{path.stem}-lambda")
 
 
-def write_dump(folder: Path, epoch: int, network: LambdaNetwork) -> None:
-    """Write ``<epoch>.npz`` with one array for each λ table; a resumed run writes it again."""
-    folder.mkdir(parents=True, exist_ok=True)
-    tables = {name: table.detach().cpu().numpy() for name, table in network.tables.items()}
-    np.savez_compressed(folder / f"{epoch:05d}.npz", **tables)
+def write_dump(
+    folder: Path, epoch: int, network: LambdaNetwork, counts: tuple[Tensor, Tensor]
+) -> None:
+    """Write ``<epoch>.npz`` with one array for each λ table; a resumed run writes it again.
 
-
-def write_counts(folder: Path, counts: tuple[Tensor, Tensor]) -> None:
-    """Write how many training ratings each user and each item has, to ``ratings.npz``."""
+    Beside it stands ``ratings.npz``: the training ratings of each user and of each item.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(folder / "ratings.npz", user=counts[0].numpy(), item=counts[1].numpy())
+    tables = {name: table.detach().cpu().numpy() for name, table in network.tables.items()}
+    np.savez_compressed(folder / f"{epoch:05d}.npz", **tables)
 
 
 def read_dump(folder: str | Path) -> dict[str, np.ndarray]:

@@ -6,11 +6,13 @@ import torch
 from recbole.config import Config
 from recbole.data.interaction import Interaction
 from recbole.model.abstract_recommender import GeneralRecommender
+from recbole.model.general_recommender import BPR
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
 from recbole_ext.functional.bpr import Triples
+from recbole_ext.model.lambdaoptmf import LambdaOptMF
 
 
 class PairwiseModel(nn.Module):
@@ -58,6 +60,20 @@ class PairwiseModel(nn.Module):
         for name in getattr(self.model, "other_parameter_name", []):
             if name.startswith("restore_"):
                 setattr(self.model, name, None)
+
+
+def is_factorisation(model: GeneralRecommender) -> bool:
+    """Whether a model is BPR matrix factorisation and nothing else, which has closed forms.
+
+    A subclass with a loss, a score or parameters of its own is not.
+    """
+    if not isinstance(model, BPR) or len(list(model.parameters())) != 2:
+        return False
+    methods = "forward", "calculate_loss", "predict", "get_user_embedding", "get_item_embedding"
+    mine = type(model)
+    return all(
+        getattr(mine, name) in (getattr(BPR, name), getattr(LambdaOptMF, name)) for name in methods
+    )
 
 
 def total_loss(model: GeneralRecommender, interaction: Interaction) -> Tensor:
