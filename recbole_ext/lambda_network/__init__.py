@@ -1,4 +1,4 @@
-"""λ, the regularisation strengths, at any of the nine granularities."""
+"""λ, the regularisation strengths, at any granularity."""
 
 from recbole_ext.lambda_network.network import FEW, GRANULARITIES, LambdaNetwork
 

@@ -1,1 +1,1 @@
-"""Trainers on top of RecBole's, and their settings."""
+"""Trainers on top of RecBole's, and how they differentiate."""
