@@ -64,7 +64,7 @@ def test_lambda_from_a_validation_set_that_was_left_out(write_dataset: Callable[
 def test_users_too_small_for_a_holdout(write_dataset: Callable[..., str]) -> None:
     path = write_dataset([(u, i) for u in range(6) for i in range(u, u + 3)])
     split = {"split": {"RS": [1, 1, 1]}, "group_by": "user", "order": "RO", "mode": "full"}
-    run = Run(**settings(path, eval_args=split))
+    run = Run(**settings(path, eval_args=split, lambda_source="holdout"))
     with pytest.raises(ValueError, match=r"lambda_holdout_ratio: 0\.1 leaves nothing to learn"):
         run.fit()
 
