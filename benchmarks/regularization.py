@@ -33,11 +33,10 @@ Run = dict[str, Any]
 def read_protocol(name: str) -> dict[str, Any]:
     """The protocol's yaml: ``settings`` for all, ``seeds``, ``metrics`` to print, ``runs``."""
     path = ROOT / "benchmarks" / "protocols" / f"{name}.yaml"
-    loader = yaml.SafeLoader
     if not path.is_file():
         known = sorted(p.stem for p in path.parent.glob("*.yaml"))
         raise SystemExit(f"no protocol {name!r}; there are {', '.join(known)}")
-    return yaml.load(path.read_text(encoding="utf-8"), loader)
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
 
 
 def groups_of(protocol: dict[str, Any]) -> dict[str, list[Run]]:
@@ -67,6 +66,11 @@ def runs_of(protocol: dict[str, Any], done: list[Run]) -> list[Run]:
         if best is not None and name not in one_seed:
             runs += [{**best, "seed": seed} for seed in others]
     return runs
+
+
+def missing_runs(protocol: dict[str, Any], done: list[Run]) -> list[Run]:
+    """The runs that can be named now and are not done."""
+    return [run for run in runs_of(protocol, done) if find(run, done) is None]
 
 
 def best_of(choices: list[Run], done: list[Run], seed: int) -> Run | None:
@@ -126,7 +130,7 @@ def run_all(name: str, jobs: int, given: dict[str, Any]) -> None:
     """Run what the file lacks, round by round: grids first, then their best on other seeds."""
     protocol, file = read_protocol(name), ROOT / "results" / f"{name}.jsonl"
     file.parent.mkdir(exist_ok=True)
-    while missing := [r for r in runs_of(protocol, read(file)) if find(r, read(file)) is None]:
+    while missing := missing_runs(protocol, read(file)):
         with multiprocessing.get_context("spawn").Pool(jobs, maxtasksperchild=1) as pool:
             for result in pool.imap_unordered(measure, [(run, given) for run in missing]):
                 with file.open("a", encoding="utf-8") as out:
@@ -157,9 +161,9 @@ def table(name: str) -> str:
             continue
         label = group
         if len(choices) > 1:
-            varied = {key for choice in choices for key in choice["settings"].items()}
-            same = set.intersection(*(set(choice["settings"].items()) for choice in choices))
-            best = dict(set(runs[0]["settings"].items()) & (varied - same))
+            given = [choice["settings"] for choice in choices]
+            best = runs[0]["settings"]
+            best = {key: v for key, v in best.items() if any(each[key] != v for each in given)}
             label += f", best of {len(choices)}: {best}"
         first = [find({**choice, "seed": protocol["seeds"][0]}, done) for choice in choices]
         search = sum(run["total_seconds"] for run in first if run is not None)

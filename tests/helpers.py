@@ -24,6 +24,13 @@ LOOKAHEAD = {
     "lambda_source": "holdout",
 }
 
+# As many λ as embeddings, quick to learn.
+LAMBDA = {
+    **LOOKAHEAD,
+    "lambda_granularity": "dimension+user+item",
+    "lambda_learning_rate": 0.01,
+}
+
 
 class Run:
     """A run in pieces: ``config``, ``data`` (train, valid, test), ``model``, ``trainer``."""

@@ -15,14 +15,8 @@ from recbole.trainer import Trainer
 import recbole_ext
 from recbole_ext import checkpoint
 from recbole_ext.quick_start import PluginSettings
-from tests.helpers import LOOKAHEAD, QUICK, Run, same
+from tests.helpers import LAMBDA, QUICK, Run, same
 from tests.test_seams import original
-
-LAMBDA = {
-    **LOOKAHEAD,
-    "lambda_granularity": "dimension+user+item",
-    "lambda_learning_rate": 0.01,
-}
 
 
 @pytest.fixture

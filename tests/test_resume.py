@@ -14,13 +14,7 @@ import torch
 
 from recbole_ext import checkpoint
 from recbole_ext.random_state import capture_random_state, restore_random_state
-from tests.helpers import LOOKAHEAD, Run, same
-
-LAMBDA = {
-    **LOOKAHEAD,
-    "lambda_granularity": "dimension+user+item",
-    "lambda_learning_rate": 0.01,
-}
+from tests.helpers import LAMBDA, Run, same
 
 
 @pytest.fixture
