@@ -115,6 +115,7 @@ def measure(job: tuple[Run, dict[str, Any]]) -> Run:
         **run,
         **result,
         "total_seconds": round(time.perf_counter() - began, 1),
+        "cpu_seconds": round(time.process_time(), 1),
         "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
         "machine": f"{platform.processor() or platform.machine()}, 1 thread",
         "versions": {

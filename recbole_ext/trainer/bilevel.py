@@ -21,6 +21,7 @@ from torch.optim import Optimizer
 from tqdm import tqdm
 
 from recbole_ext.bilevel_settings import BilevelSettings
+from recbole_ext.data.fast_loader import fast_loader, fast_sampler
 from recbole_ext.data.holdout import split_training, split_validation
 from recbole_ext.data.triples import TripleSampler
 from recbole_ext.evaluation.frequency_groups import rating_counts
@@ -103,6 +104,7 @@ class BilevelTrainer(Trainer):
         **kwargs: object,
     ) -> tuple[float, dict | None]:
         """Train as RecBole's ``Trainer.fit`` does; same arguments, same result."""
+        train_data = fast_loader(train_data)
         self.training_counts = rating_counts(train_data._dataset)  # before any are held out
         if self.settings.learns_lambda:
             train_data, valid_data = self._set_up_lambda(train_data, valid_data)
@@ -127,7 +129,7 @@ class BilevelTrainer(Trainer):
             dataset, sampler = valid_data._dataset, valid_data._sampler
             if settings.lambda_source == "split":
                 valid_data, dataset = split_validation(valid_data, settings.lambda_split_ratio)
-        self._lambda_data = TripleSampler(dataset, sampler, self.device)
+        self._lambda_data = TripleSampler(dataset, fast_sampler(sampler), self.device)
         if self.forward_gradient is None:
             train_sampler = TripleSampler(train_data._dataset, train_data._sampler, self.device)
             self._lookahead = HyperGradient(
