@@ -12,6 +12,7 @@ from recbole.trainer import Trainer
 
 import recbole_ext
 from recbole_ext.functional.bpr import Triples
+from recbole_ext.functional.propagation import fast_symmetric
 from recbole_ext.functional.unrolled import unrolled_hypergradient
 from recbole_ext.trainer.bilevel import BilevelTrainer
 from recbole_ext.trainer.gradients import (
@@ -39,7 +40,7 @@ def doubled(run: Run) -> Run:
     if run.trainer.forward_gradient is not None:
         run.trainer.forward_gradient.double()
     if hasattr(run.model, "norm_adj_matrix"):
-        run.model.norm_adj_matrix = run.model.norm_adj_matrix.double()
+        run.model.norm_adj_matrix = fast_symmetric(run.model.norm_adj_matrix.double())
     return run
 
 

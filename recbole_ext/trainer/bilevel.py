@@ -28,6 +28,7 @@ from recbole_ext.evaluation.frequency_groups import rating_counts
 from recbole_ext.functional.bpr import Triples
 from recbole_ext.functional.gradients import clip_gradient_norm
 from recbole_ext.functional.penalty import l2_penalty
+from recbole_ext.functional.propagation import fast_symmetric
 from recbole_ext.lambda_network import LambdaNetwork
 from recbole_ext.lambda_network.frequency import by_row, frequency_strength
 from recbole_ext.trainer.forward import ForwardGradient
@@ -59,6 +60,8 @@ class BilevelTrainer(Trainer):
         self.lambda_network = self._build_lambda_network()
         self.forward_gradient: ForwardGradient | None = None
         if self.settings.learns_lambda:
+            for name, value in list(vars(model).items()):
+                setattr(model, name, fast_symmetric(value))
             self.lambda_optimizer = self._build_lambda_optimizer()
             if self.settings.meta_gradient == "forward":
                 self.forward_gradient = self._build_forward_gradient()
