@@ -17,7 +17,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from matplotlib.axes import Axes
-from regularization import ROOT, chosen_runs, read, read_protocol
+from regularization import ROOT, chosen_runs, read, read_protocol, results_of
 
 from recbole_ext.evaluation.frequency_groups import frequency_groups
 from recbole_ext.trainer.lambda_dump import read_dump
@@ -27,7 +27,7 @@ FIGURES = ROOT / "docs" / "figures"
 
 def draw_groups(name: str, groups: list[str]) -> None:
     """NDCG of user quarters and recall of item quarters, mean and standard deviation of seeds."""
-    protocol, done = read_protocol(name), read(ROOT / "results" / f"{name}.jsonl")
+    protocol, done = read_protocol(name), read(results_of(name))
     figure, axes = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
     for axis, side, metric in zip(axes, ("user", "item"), ("ndcg@10", "recall@10"), strict=True):
         width = 0.8 / len(groups)
@@ -46,7 +46,7 @@ def draw_groups(name: str, groups: list[str]) -> None:
 
 def draw_curves(name: str, learnt: str, grids: list[str]) -> None:
     """Validation curves of a learnt λ and of a grid's runs, on the first seed."""
-    done = [run for run in read(ROOT / "results" / f"{name}.jsonl") if run["curve"]]
+    done = [run for run in read(results_of(name)) if run["curve"]]
     seed = read_protocol(name)["seeds"][0]
     figure, axis = plt.subplots(figsize=(8, 4), layout="constrained")
     for group, style in zip(grids, ("-", "--"), strict=False):
@@ -94,7 +94,7 @@ def draw_dump(folder: str, name: str, groups: int = 20) -> None:
 
 def rarest(name: str, groups: list[str]) -> str:
     """Figures of the rarest quarter of users and of items, mean ± standard deviation."""
-    protocol, done = read_protocol(name), read(ROOT / "results" / f"{name}.jsonl")
+    protocol, done = read_protocol(name), read(results_of(name))
     lines = []
     for group in groups:
         runs = chosen_runs(protocol, done, group)

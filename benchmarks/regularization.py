@@ -15,9 +15,11 @@ import json
 import multiprocessing
 import platform
 import resource
+import signal
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from statistics import mean, stdev
@@ -129,8 +131,9 @@ def measure(job: tuple[Run, dict[str, Any]]) -> Run:
 
 def run_all(name: str, jobs: int, given: dict[str, Any]) -> None:
     """Run what the file lacks, round by round: grids first, then their best on other seeds."""
-    protocol, file = read_protocol(name), ROOT / "results" / f"{name}.jsonl"
+    protocol, file = read_protocol(name), results_of(name)
     file.parent.mkdir(exist_ok=True)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # ends the pool's workers as well
     while missing := missing_runs(protocol, read(file)):
         with multiprocessing.get_context("spawn").Pool(jobs, maxtasksperchild=1) as pool:
             for result in pool.imap_unordered(measure, [(run, given) for run in missing]):
@@ -141,6 +144,11 @@ def run_all(name: str, jobs: int, given: dict[str, Any]) -> None:
                 print(f"{what}: {score:.4f} ({result['total_seconds']:.0f} s)", flush=True)
 
 
+def results_of(protocol: str) -> Path:
+    """The file with the runs of a protocol, one a line."""
+    return ROOT / "results" / f"{protocol}.jsonl"
+
+
 def read(file: Path) -> list[Run]:
     """The runs that are done."""
     if not file.exists():
@@ -148,41 +156,71 @@ def read(file: Path) -> list[Run]:
     return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
 
 
-def table(name: str) -> str:
+def table(protocol: dict[str, Any], done: list[Run]) -> str:
     """A row for each group: mean ± standard deviation over the seeds, of a grid for its best.
 
     Only the test: λ learnt from half of the validation ratings leaves the other half to select the
-    epoch, so that validation scores are not all on the same ratings.
+    epoch, so that validation scores are not all on the same ratings. A seed draws the split as
+    well, so the last metric is also compared with the reference's seed by seed.
     """
-    protocol, done = read_protocol(name), read(ROOT / "results" / f"{name}.jsonl")
+    metrics, reference = protocol["metrics"], protocol["reference"]
+    compared = scores_of(chosen_runs(protocol, done, reference), metrics[-1])
     rows = []
     for group, choices in groups_of(protocol).items():
         runs = chosen_runs(protocol, done, group)
         if not runs:
             continue
-        label = group
-        if len(choices) > 1:
-            given = [choice["settings"] for choice in choices]
-            best = runs[0]["settings"]
-            best = {key: v for key, v in best.items() if any(each[key] != v for each in given)}
-            label += f", best of {len(choices)}: {best}"
         first = [find({**choice, "seed": protocol["seeds"][0]}, done) for choice in choices]
-        search = sum(run["total_seconds"] for run in first if run is not None)
-        cells = [label, str(len(runs))]
-        cells += [
-            spread([run["test_result"][metric] for run in runs]) for metric in protocol["metrics"]
-        ]
-        cells += [f"{mean(run['total_seconds'] for run in runs):.0f}", f"{search:.0f}"]
-        cells.append(f"{max(run['peak_memory_mb'] for run in runs)}")
-        rows.append(cells)
-    metrics = [f"test {metric}" for metric in protocol["metrics"]]
-    headers = ["", "seeds", *metrics, "seconds a run", "seconds with search", "MB"]
+        scores = scores_of(runs, metrics[-1])
+        more = [scores[seed] - compared[seed] for seed in scores if seed in compared]
+        rows.append(
+            [
+                label_of(group, choices, runs[0]),
+                str(len(runs)),
+                *(spread(list(scores_of(runs, metric).values())) for metric in metrics),
+                "" if group == reference or not more else spread(more, sign="+"),
+                seconds(runs, mean),
+                seconds([run for run in first if run is not None], sum),
+                f"{max(run['peak_memory_mb'] for run in runs)}",
+            ]
+        )
+    headers = [
+        *("", "seeds"),
+        *(f"test {metric}" for metric in metrics),
+        f"{metrics[-1]} minus that of {reference}",
+        *("CPU seconds a run", "with search", "MB"),
+    ]
     return tabulate(rows, headers, disable_numparse=True, tablefmt="github")
 
 
-def spread(values: list[float]) -> str:
+def label_of(group: str, choices: list[Run], best: Run) -> str:
+    """A group's name and, of a grid, what distinguishes its best."""
+    if len(choices) == 1:
+        return group
+    given = [choice["settings"] for choice in choices]
+    differs = {
+        key: value
+        for key, value in best["settings"].items()
+        if any(each[key] != value for each in given)
+    }
+    return f"{group}, best of {len(choices)}: {differs}"
+
+
+def scores_of(runs: list[Run], metric: str) -> dict[int, float]:
+    """A test metric by seed."""
+    return {run["seed"]: run["test_result"][metric] for run in runs}
+
+
+def seconds(runs: list[Run], summary: Callable[[list[float]], float]) -> str:
+    """CPU seconds of runs, all phases; nothing for runs that were not timed so."""
+    spent = [run["cpu_seconds"] for run in runs if "cpu_seconds" in run]
+    return f"{summary(spent):.0f}" if len(spent) == len(runs) else ""
+
+
+def spread(values: list[float], sign: str = "") -> str:
     """Mean, and ± the standard deviation where there are several."""
-    return f"{mean(values):.4f}" + (f" ± {stdev(values):.4f}" if len(values) > 1 else "")
+    center = f"{mean(values):{sign}.4f}"
+    return center + (f" ± {stdev(values):.4f}" if len(values) > 1 else "")
 
 
 def main() -> None:
@@ -196,7 +234,7 @@ def main() -> None:
     given = {"data_path": arguments.data_path} if arguments.data_path else {}
     if not arguments.table:
         run_all(arguments.protocol, arguments.jobs, given)
-    print(table(arguments.protocol))
+    print(table(read_protocol(arguments.protocol), read(results_of(arguments.protocol))))
 
 
 if __name__ == "__main__":

@@ -13,10 +13,12 @@ import recbole_ext  # noqa: F401 (registers the models)
 from tests.conftest import ROOT
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
-from regularization import best_of, chosen_runs, groups_of, runs_of
+from regularization import best_of, chosen_runs, groups_of, runs_of, table
 
 PROTOCOL: dict[str, Any] = {
     "seeds": [1, 2],
+    "metrics": ["ndcg@10"],
+    "reference": "plain",
     "settings": {"epochs": 5},
     "runs": [
         {"name": "plain", "settings": {"model": "BPR"}},
@@ -53,6 +55,25 @@ def test_results_of_another_protocol_do_not_count() -> None:
     assert best_of(groups_of(changed)["grid"], done(0.3, 0.2), 1) is None
     assert chosen_runs(changed, done(0.3, 0.2), "grid") == []
     assert [run["seed"] for run in chosen_runs(PROTOCOL, done(0.3, 0.2), "grid")] == [1]
+
+
+def test_the_table_compares_seed_by_seed_and_names_the_best_of_a_grid() -> None:
+    tested = {"plain": [0.30, 0.50], "grid": [0.31, 0.53]}
+    costs = {"cpu_seconds": 10.0, "peak_memory_mb": 500}
+    runs = [
+        {**run, **costs, "test_result": {"ndcg@10": tested[run["group"]][run["seed"] - 1]}}
+        for run in runs_of(PROTOCOL, done(0.2, 0.3))
+        if run["group"] != "once" and run["settings"].get("w") != 1
+    ]
+    other = {**done(0.2)[0], **costs, "test_result": {"ndcg@10": 0.0}}
+    scored = [{**run, "best_valid_score": 0.3} for run in runs]
+    plain, grid = table(PROTOCOL, [*scored, other]).splitlines()[2:]
+    cells = [cell.strip() for cell in plain.split("|")[1:-1]]
+    assert cells == ["plain", "2", "0.4000 ± 0.1414", "", "10", "10", "500"]
+    cells = [cell.strip() for cell in grid.split("|")[1:-1]]
+    name, *rest = cells
+    assert name == "grid, best of 2: {'w': 2}"
+    assert rest == ["2", "0.4200 ± 0.1556", "+0.0200 ± 0.0141", "10", "20", "500"]
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "benchmarks/protocols").glob("*.yaml")))
