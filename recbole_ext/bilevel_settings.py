@@ -78,6 +78,11 @@ class BilevelSettings:
         return self.regularizer == "lambda_opt"
 
     @property
+    def scales_lambda(self) -> bool:
+        """Whether the λ of a row follows its number of ratings."""
+        return self.regularizer != "fixed" and self.frequency_exponent != 0
+
+    @property
     def sparse_embeddings(self) -> bool:
         """Whether the embeddings' gradients hold the batch's rows only."""
         return self.learner == "sparse_adam"
@@ -91,6 +96,11 @@ class BilevelSettings:
         for key in ("lambda_holdout_ratio", "lambda_split_ratio"):
             if getattr(self, key) >= 1:
                 raise ValueError(f"{key} must be a share below 1, got {getattr(self, key)}")
+        if self.regularizer == "frequency" and self.frequency_exponent == 0:
+            raise ValueError(
+                "frequency_exponent must not be 0 with regularizer: frequency, which would be "
+                "regularizer: fixed; -0.5 and -1 are good values to begin with"
+            )
         if not self.learns_lambda:
             return
         if self.meta_gradient != "higher" and self.lookahead_steps > 1:

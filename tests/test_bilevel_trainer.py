@@ -254,15 +254,21 @@ def test_lambda_is_dumped_after_each_epoch(world: dict[str, Any]) -> None:
         read_dump("nowhere")
 
 
-def test_frequency_scales_lambda_by_the_training_ratings(write_dataset: Callable[..., str]) -> None:
+@pytest.mark.parametrize("regularizer", ["frequency", "lambda_opt"])
+def test_frequency_scales_lambda_by_the_training_ratings(
+    write_dataset: Callable[..., str], regularizer: str
+) -> None:
     pairs = [("few", i) for i in range(10)] + [("busy", i) for i in range(40)]
     pairs += [("other", i) for i in range(25)] + [("spare", i) for i in range(40, 50)]
     path = write_dataset(pairs)
-    settings = {"regularizer": "frequency", "reg_weight": 0.1, "frequency_exponent": 0.5}
+    settings = {"regularizer": regularizer, "reg_weight": 0.1, "frequency_exponent": 0.5}
     run = Run(dataset="world", data_path=path, load_col={"inter": "*"}, **settings, epochs=1).fit()
     ids = run.data[0]._dataset.token2id("user_id", ["few", "other", "busy"])
-    strength = run.strengths()["user"][ids].flatten()
-    torch.testing.assert_close(strength, 0.1 * (torch.tensor([8.0, 21, 32]) / 17.25) ** 0.5)
+    factors = (torch.tensor([8.0, 21, 32]) / 17.25) ** 0.5
+    network = run.trainer.lambda_network
+    torch.testing.assert_close(network.scale_of("user")[ids].flatten(), factors)
+    (weight,) = run.strengths()["user"].flatten().tolist()
+    torch.testing.assert_close(network.user(torch.as_tensor(ids)).flatten(), weight * factors)
+    if regularizer == "frequency":
+        assert weight == pytest.approx(0.1)
     assert set(run.strengths()) == {"user"}  # the default granularity leaves items alone
-    both = Run(**{**settings, "lambda_granularity": "global"}, epochs=1)
-    assert set(both.strengths()) == {"user", "item"}

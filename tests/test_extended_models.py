@@ -29,14 +29,21 @@ LEARN = {
     "lambda_granularity": "dimension+user+item",
     "meta_gradient": "analytic",
     "lambda_learning_rate": 1e-3,
+    "frequency_exponent": -0.5,
 }
-FORWARD = {"regularizer": "lambda_opt", "lambda_granularity": "double-global"}
+FORWARD = {
+    "regularizer": "lambda_opt",
+    "lambda_granularity": "double-global",
+    "frequency_exponent": -0.5,
+}
 
 
 def doubled(run: Run) -> Run:
     """The same run in float64."""
     run.model.double()
     run.trainer.lambda_network.double()
+    for side, table in run.trainer.tables.items():
+        run.trainer.lambda_network.scale(side, torch.linspace(0.5, 2, len(table.weight)))
     if run.trainer.forward_gradient is not None:
         run.trainer.forward_gradient.double()
     if hasattr(run.model, "norm_adj_matrix"):

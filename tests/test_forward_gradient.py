@@ -30,7 +30,9 @@ class BPRTables(nn.Module):
 class World:
     """Small tables, λ above 0, and the batches of a short training."""
 
-    def __init__(self, granularity: str, optimizer: str, weight_decay: float = 0.0) -> None:
+    def __init__(
+        self, granularity: str, optimizer: str, weight_decay: float = 0.0, scaled: bool = False
+    ) -> None:
         generator = torch.Generator().manual_seed(3)
         sizes = {"user": N_USERS, "item": N_ITEMS}
         self.tables = nn.ModuleDict(
@@ -38,7 +40,10 @@ class World:
         )
         for table in self.tables.values():
             table.weight.data.normal_(generator=generator)
-        self.network = LambdaNetwork(granularity, N_USERS, N_ITEMS, DIMENSIONS).double()
+        network = LambdaNetwork(granularity, N_USERS, N_ITEMS, DIMENSIONS, scaled=scaled)
+        self.network = network.double()
+        for side, n in sizes.items() if scaled else ():
+            self.network.scale(side, torch.rand(n, generator=generator) + 0.5)
         for table in self.network.tables.values():
             table.data.uniform_(0.05, 0.5, generator=generator)
         kind = torch.optim.SGD if optimizer == "sgd" else torch.optim.Adam
@@ -95,13 +100,14 @@ class World:
         return {name: table.grad.clone() for name, table in self.network.tables.items()}
 
 
+@pytest.mark.parametrize("scaled", [False, True])
 @pytest.mark.parametrize("weight_decay", [0.0, 0.02])
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 @pytest.mark.parametrize("granularity", FEW)
 def test_forward_is_the_unrolled_training(
-    granularity: str, optimizer: str, weight_decay: float
+    granularity: str, optimizer: str, weight_decay: float, scaled: bool
 ) -> None:
-    world = World(granularity, optimizer, weight_decay)
+    world = World(granularity, optimizer, weight_decay, scaled)
     backward = world.backward()
     forward = world.forward()
     assert forward[0] == pytest.approx(backward[0], rel=1e-12)

@@ -23,6 +23,19 @@ SHAPES = {  # λ of users, λ of items; none: not regularised
 }
 
 
+def test_a_rows_factor_multiplies_its_lambda_and_its_gradient() -> None:
+    made = LambdaNetwork("global", N_USERS, N_ITEMS, D, initial=0.5, scaled=True)
+    made.scale("user", torch.tensor([1.0, 2, 3, 4]))
+    ids = torch.tensor([3, 1, 3])
+    assert made.user(ids).tolist() == [[2.0], [1.0], [2.0]]
+    assert made.user(slice(None)).flatten().tolist() == [0.5, 1.0, 1.5, 2.0]
+    assert made.item(ids).tolist() == [[0.5]] * 3  # no factor given yet
+    made.user(ids).sum().backward()
+    assert made.tables["shared"].grad.item() == 10
+    with pytest.raises(RuntimeError, match="size"):
+        made.scale("item", torch.ones(N_USERS))
+
+
 def network(granularity: str, sparse: bool = False) -> LambdaNetwork:
     made = LambdaNetwork(granularity, N_USERS, N_ITEMS, D, sparse=sparse).double()
     for index, table in enumerate(made.tables.values()):

@@ -159,6 +159,7 @@ def test_recboles_own_settings_give_no_warning(
         ({"lambda_split_ratio": 1}, "lambda_split_ratio must be a share below 1, got 1"),
         ({"lambda_warmup_steps": 0.5}, "lambda_warmup_steps must be a whole number of at least 0"),
         ({"frequency_exponent": "x"}, "frequency_exponent must be a number, got 'x'"),
+        ({"regularizer": "frequency"}, "frequency_exponent must not be 0 with regularizer: freq"),
         (
             {"lambda_granularity": "user"},
             "forward needs lambda_granularity to be one of global, double-global, global-user, got",

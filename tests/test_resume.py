@@ -32,7 +32,10 @@ def world(world: dict[str, Any]) -> dict[str, Any]:
         ("LambdaOptMF", {"lambda_learning_rate": 1e-3}),  # forward, the default
         ("LambdaOptMF", {"lambda_granularity": "double-global", "learner": "sgd"}),
         ("LambdaOptMF", {"regularizer": "fixed", "reg_weight": 0.01}),
-        ("LambdaOptMF", {"regularizer": "frequency", "reg_weight": 0.01}),
+        (
+            "LambdaOptMF",
+            {"regularizer": "frequency", "reg_weight": 0.01, "frequency_exponent": -1.0},
+        ),
         ("BPR", {}),
         ("LightGCN", {}),
     ],

@@ -61,6 +61,7 @@ class LambdaNetwork(nn.Module):
         embedding_size: number of dimensions.
         initial: every λ before learning, ``>= 0``.
         sparse: whether gradients hold the looked-up rows only, as ``SparseAdam`` needs them.
+        scaled: whether each row's λ has a factor of its own, given by :meth:`scale`; 1 before.
 
     Raises:
         ValueError: for an unknown granularity or a negative initial value.
@@ -74,6 +75,7 @@ class LambdaNetwork(nn.Module):
         embedding_size: int,
         initial: float = 0.0,
         sparse: bool = False,
+        scaled: bool = False,
     ) -> None:
         super().__init__()
         if granularity not in GRANULARITIES:
@@ -91,6 +93,17 @@ class LambdaNetwork(nn.Module):
                 rows = n_rows if varies.by_row else 1
                 columns = embedding_size if varies.by_dimension else 1
                 self.tables[name] = nn.Parameter(torch.full((rows, columns), initial))
+            self.register_buffer(f"{side}_scale", torch.ones(n_rows, 1) if scaled else None)
+
+    @torch.no_grad()
+    def scale(self, side: str, factors: Tensor) -> None:
+        """Give each row of the ``"user"`` or ``"item"`` side its factor, shape: [n_rows]."""
+        self.scale_of(side).copy_(factors.unsqueeze(-1))
+
+    def scale_of(self, side: str) -> Tensor:
+        """The factors of a side's rows, shape: [n_rows, 1]; one 1 for all if there are none."""
+        factors = getattr(self, f"{side}_scale")
+        return torch.ones(1, 1, device=self._device()) if factors is None else factors
 
     def user(self, ids: Tensor | slice) -> Tensor:
         """λ of some users.
@@ -113,6 +126,11 @@ class LambdaNetwork(nn.Module):
         """λ of some ``"user"`` or ``"item"`` rows, held fixed; ``None``: not regularised."""
         return None if self.side_table(side) is None else self._lookup(side, ids)
 
+    @torch.no_grad()
+    def whole(self, side: str) -> Tensor:
+        """λ of all ``"user"`` or ``"item"`` rows, [1 or n_rows, 1 or embedding_size]."""
+        return self._lookup(side, slice(None))
+
     def _lookup(self, side: str, ids: Tensor | slice) -> Tensor:
         table = self.side_table(side)
         if table is None:
@@ -121,7 +139,9 @@ class LambdaNetwork(nn.Module):
             rows = torch.arange(len(table), device=table.device)[ids]
         else:
             rows = ids if len(table) > 1 else torch.zeros_like(ids)
-        return F.embedding(rows, table, sparse=self.sparse)
+        strength = F.embedding(rows, table, sparse=self.sparse)
+        factors = getattr(self, f"{side}_scale")
+        return strength if factors is None else strength * factors[ids]
 
     def side_table(self, side: str) -> Tensor | None:
         """The whole table behind ``"user"`` or ``"item"``, [1 or n_rows, 1 or embedding_size]."""

@@ -30,7 +30,7 @@ from recbole_ext.functional.gradients import clip_gradient_norm
 from recbole_ext.functional.penalty import l2_penalty
 from recbole_ext.functional.propagation import fast_symmetric
 from recbole_ext.lambda_network import LambdaNetwork
-from recbole_ext.lambda_network.frequency import by_row, frequency_strength
+from recbole_ext.lambda_network.frequency import frequency_scale
 from recbole_ext.trainer.forward import ForwardGradient
 from recbole_ext.trainer.gradients import gradients_of
 from recbole_ext.trainer.hypergradients import HyperGradient
@@ -70,17 +70,16 @@ class BilevelTrainer(Trainer):
         self._lambda_losses: list[float] = []
 
     def _build_lambda_network(self) -> LambdaNetwork:
-        settings, granularity = self.settings, self.settings.lambda_granularity
-        if settings.regularizer == "frequency":
-            granularity = by_row(granularity)
+        settings = self.settings
         (n_users, size), (n_items, _) = (table.weight.shape for table in self.tables.values())
         network = LambdaNetwork(
-            granularity,
+            settings.lambda_granularity,
             n_users,
             n_items,
             size,
             initial=settings.lambda_initial if settings.learns_lambda else settings.reg_weight,
             sparse=settings.sparse_lambda,
+            scaled=settings.scales_lambda,
         )
         return network.requires_grad_(settings.learns_lambda).to(self.device)
 
@@ -109,10 +108,12 @@ class BilevelTrainer(Trainer):
         """Train as RecBole's ``Trainer.fit`` does; same arguments, same result."""
         train_data = fast_loader(train_data)
         self.training_counts = rating_counts(train_data._dataset)  # before any are held out
+        if self.settings.scales_lambda:
+            for side, counts in zip(self.tables, self.training_counts, strict=True):
+                factors = frequency_scale(counts, self.settings.frequency_exponent)
+                self.lambda_network.scale(side, factors)
         if self.settings.learns_lambda:
             train_data, valid_data = self._set_up_lambda(train_data, valid_data)
-        elif self.settings.regularizer == "frequency":
-            self._set_lambda_by_frequency()
         return super().fit(train_data, valid_data, *args, **kwargs)
 
     def _set_up_lambda(
@@ -139,13 +140,6 @@ class BilevelTrainer(Trainer):
                 self.settings, self.model, self.lambda_network, self.optimizer, train_sampler
             )
         return train_data, valid_data
-
-    def _set_lambda_by_frequency(self) -> None:
-        weight, exponent = self.settings.reg_weight, self.settings.frequency_exponent
-        for side, counts in zip(self.tables, self.training_counts, strict=True):
-            table = self.lambda_network.side_table(side)
-            if table is not None:
-                table.copy_(frequency_strength(counts, weight, exponent).unsqueeze(-1))
 
     def _train_epoch(
         self,

@@ -80,12 +80,12 @@ class ForwardGradient(nn.Module):
                 step_tangent(optimizer, parameter, fit[name], tangent, moved[name], self.stride)
 
     def _shares(self, batch: Triples) -> ByName:
-        """Each row's share in the batch's penalty, by side, each [n_rows, 1]."""
+        """Each row's share in the batch's penalty, λ's factor included, by side: [n_rows, 1]."""
         shares = {}
         for (side, name), ids in zip(self.sides.items(), (batch.users, batch.items), strict=True):
             table = self._parts[0].parameters[name]
             counted = batch_shares(ids, len(table), len(batch.users))
-            shares[side] = counted.to(table).unsqueeze(-1)
+            shares[side] = counted.to(table).unsqueeze(-1) * self._parts[1].scale_of(side)
         return shares
 
     def _pulls(self, shares: ByName, weight_decay: float) -> dict[str, Tensor | float]:

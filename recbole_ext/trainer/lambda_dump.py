@@ -19,18 +19,19 @@ def dump_folder(checkpoint: str | Path) -> Path:
 def write_dump(
     folder: Path, epoch: int, network: LambdaNetwork, counts: tuple[Tensor, Tensor]
 ) -> None:
-    """Write ``<epoch>.npz`` with one array for each λ table; a resumed run writes it again.
+    """Write ``<epoch>.npz`` with the λ of each side; a resumed run writes it again.
 
     Beside it stands ``ratings.npz``: the training ratings of each user and of each item.
     """
     folder.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(folder / "ratings.npz", user=counts[0].numpy(), item=counts[1].numpy())
-    tables = {name: table.detach().cpu().numpy() for name, table in network.tables.items()}
-    np.savez_compressed(folder / f"{epoch:05d}.npz", **tables)
+    sides = [side for side in ("user", "item") if network.side_table(side) is not None]
+    whole = {side: network.whole(side).cpu().numpy() for side in sides}
+    np.savez_compressed(folder / f"{epoch:05d}.npz", **whole)
 
 
 def read_dump(folder: str | Path) -> dict[str, np.ndarray]:
-    """All epochs of a run, by table (``user``, ``item`` or ``shared``).
+    """All epochs of a run, by side (``user``, ``item``).
 
     Returns:
         Strengths, shape: [epochs, 1 or n_rows, 1 or embedding_size]; row 0 is RecBole's padding.
