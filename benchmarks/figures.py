@@ -57,6 +57,8 @@ def draw_curves(name: str, learnt: str, grids: list[str]) -> None:
     for run in done:
         if run["group"] == learnt and run["seed"] == seed:
             _line(axis, run, learnt, color="black", linewidth=2)
+    best = max(point["ndcg@10"] for run in done for point in run["curve"])
+    axis.set_ylim(0.8 * best, 1.02 * best)  # leaves out the λ that ruin the model
     axis.set_xlabel("epoch")
     axis.set_ylabel("validation ndcg@10")
     axis.legend(fontsize=7, ncols=2)
@@ -118,7 +120,8 @@ def main() -> None:
     if arguments.dump:
         draw_dump(arguments.dump, arguments.name)
         return
-    groups = ["BPR (RecBole's)", "fixed λ", "fixed λ, users only", "LambdaOptMF (default)"]
+    rivals = ["fixed λ", "fixed λ, users only", "frequency λ"]
+    groups = ["BPR (RecBole's)", *rivals, "LambdaOptMF (default)"]
     draw_groups(arguments.name, groups)
     learnt = "LambdaOptMF, λ from a tenth of the training ratings"
     draw_curves(arguments.name, learnt, ["fixed λ", "fixed λ, users only"])

@@ -142,6 +142,8 @@ def run_all(name: str, jobs: int, given: dict[str, Any]) -> None:
                 score = result["best_valid_score"]
                 what = f"{result['group']} {result['settings']} seed {result['seed']}"
                 print(f"{what}: {score:.4f} ({result['total_seconds']:.0f} s)", flush=True)
+            pool.close()
+            pool.join()  # or the workers are told to end while they do
 
 
 def results_of(protocol: str) -> Path:
