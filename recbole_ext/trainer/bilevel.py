@@ -61,7 +61,8 @@ class BilevelTrainer(Trainer):
         self.forward_gradient: ForwardGradient | None = None
         if self.settings.learns_lambda:
             for name, value in list(vars(model).items()):
-                setattr(model, name, fast_symmetric(value))
+                if (fast := fast_symmetric(value)) is not value:
+                    setattr(model, name, fast)
             self.lambda_optimizer = self._build_lambda_optimizer()
             if self.settings.meta_gradient == "forward":
                 self.forward_gradient = self._build_forward_gradient()
