@@ -272,3 +272,15 @@ def test_frequency_scales_lambda_by_the_training_ratings(
     if regularizer == "frequency":
         assert weight == pytest.approx(0.1)
     assert set(run.strengths()) == {"user"}  # the default granularity leaves items alone
+    both = Run(
+        dataset="world",
+        data_path=path,
+        load_col={"inter": "*"},
+        **{**settings, "lambda_granularity": "global"},
+        epochs=1,
+    ).fit()
+    network = both.trainer.lambda_network
+    for side in ("user", "item"):  # one weight, and a factor for each row of both sides
+        expected = both.strengths()["shared"] * network.scale_of(side)
+        torch.testing.assert_close(network.whole(side), expected)
+        assert len(network.scale_of(side).unique()) > 2
