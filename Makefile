@@ -13,7 +13,7 @@ help:
 	@echo "make format ruff's formatting"
 
 demo: $(STAMP)
-	$(PYTHON) -W ignore benchmarks/regularization.py demo --jobs 2
+	$(PYTHON) -W ignore benchmarks/compare.py demo --jobs 2
 
 test: $(STAMP)
 	$(PYTHON) -m pytest

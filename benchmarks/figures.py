@@ -16,8 +16,8 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from compare import ROOT, chosen_runs, read, read_protocol, results_of
 from matplotlib.axes import Axes
-from regularization import ROOT, chosen_runs, read, read_protocol, results_of
 
 from recbole_ext.evaluation.frequency_groups import frequency_groups
 from recbole_ext.trainer.lambda_dump import read_dump

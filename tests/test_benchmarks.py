@@ -13,7 +13,7 @@ import recbole_ext  # noqa: F401 (registers the models)
 from tests.conftest import ROOT
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
-from regularization import best_of, chosen_runs, groups_of, runs_of, table
+from compare import best_of, chosen_runs, groups_of, runs_of, table
 
 PROTOCOL: dict[str, Any] = {
     "seeds": [1, 2],
@@ -31,7 +31,7 @@ PROTOCOL: dict[str, Any] = {
 def done(*scores: float) -> list[dict[str, Any]]:
     choices = groups_of(PROTOCOL)["grid"]
     return [
-        {**choice, "seed": 1, "best_valid_score": score}
+        {**choice, "seed": 1, "best_valid_score": score, "valid_score_bigger": True}
         for choice, score in zip(choices, scores, strict=False)
     ]
 

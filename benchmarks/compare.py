@@ -1,6 +1,6 @@
-"""Learnt regularisation beside what one would use instead, under one protocol, run by run.
+"""A model beside what one would use instead, under one protocol, run by run.
 
-    python benchmarks/regularization.py ml-100k --jobs 2
+    python benchmarks/compare.py ml-100k --jobs 2
 
 Each protocol is a yaml in ``benchmarks/protocols/``: RecBole's settings, and the runs. Each run is
 a process of its own and ends as a line of ``results/<protocol>.jsonl``; a run that stands there is
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
+import os
 import platform
 import resource
 import signal
@@ -80,8 +81,12 @@ def best_of(choices: list[Run], done: list[Run], seed: int) -> Run | None:
     if len(choices) == 1:
         return choices[0]
     found = [find({**choice, "seed": seed}, done) for choice in choices]
-    scores = [result["best_valid_score"] for result in found if result is not None]
-    return choices[scores.index(max(scores))] if len(scores) == len(choices) else None
+    results = [result for result in found if result is not None]
+    if len(results) < len(choices):
+        return None
+    sign = 1 if results[0]["valid_score_bigger"] else -1
+    scores = [sign * result["best_valid_score"] for result in results]
+    return choices[scores.index(max(scores))]
 
 
 def find(run: Run, done: list[Run]) -> Run | None:
@@ -107,7 +112,9 @@ def measure(job: tuple[Run, dict[str, Any]]) -> Run:
     sys.argv = sys.argv[:1]  # RecBole reads the command line
     torch.set_num_threads(1)
     began = time.perf_counter()
-    quiet = {"show_progress": False, "state": "WARNING", "frequency_groups": 4}
+    quiet: dict[str, Any] = {"show_progress": False, "state": "WARNING"}
+    if "topk" in run["protocol"]:
+        quiet["frequency_groups"] = 4
     settings = {**quiet, **run["protocol"], **given, **run["settings"], "seed": run["seed"]}
     with tempfile.TemporaryDirectory() as folder:  # two runs may begin in the same second
         settings["checkpoint_dir"] = folder
@@ -133,6 +140,7 @@ def run_all(name: str, jobs: int, given: dict[str, Any]) -> None:
     """Run what the file lacks, round by round: grids first, then their best on other seeds."""
     protocol, file = read_protocol(name), results_of(name)
     file.parent.mkdir(exist_ok=True)
+    os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")  # for the workers' numpy
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # ends the pool's workers as well
     while missing := missing_runs(protocol, read(file)):
         with multiprocessing.get_context("spawn").Pool(jobs, maxtasksperchild=1) as pool:
@@ -195,6 +203,35 @@ def table(protocol: dict[str, Any], done: list[Run]) -> str:
     return tabulate(rows, headers, disable_numparse=True, tablefmt="github")
 
 
+def scenario_table(protocol: dict[str, Any], done: list[Run]) -> str:
+    """Cold-start runs: a row for each group and each baseline, mean ± sd of the MAE by scenario.
+
+    The baselines are those that stand in the results of the first group.
+    """
+    rows: list[list[str]] = []
+    for group in groups_of(protocol):
+        runs = chosen_runs(protocol, done, group)
+        for method in dict.fromkeys(row["method"] for run in runs for row in run["scenarios"]):
+            name = group if method == run_model(runs) else method
+            mine = [row for run in runs for row in run["scenarios"] if row["method"] == method]
+            scores: dict[str, list[float]] = {}
+            for row in mine:
+                scores.setdefault(row["scenario"].split(" ")[0], []).append(row["mae"])
+            cells = [f"{spread(values)}" for values in scores.values()]
+            rows.append([name, str(len(runs)), *cells])
+    return tabulate(
+        rows,
+        ["test MAE", "seeds", *protocol["scenarios"]],
+        disable_numparse=True,
+        tablefmt="github",
+    )
+
+
+def run_model(runs: list[Run]) -> str:
+    """The model of a group's runs."""
+    return str(runs[0]["settings"]["model"])
+
+
 def label_of(group: str, choices: list[Run], best: Run) -> str:
     """A group's name and, of a grid, what distinguishes its best."""
     if len(choices) == 1:
@@ -236,7 +273,10 @@ def main() -> None:
     given = {"data_path": arguments.data_path} if arguments.data_path else {}
     if not arguments.table:
         run_all(arguments.protocol, arguments.jobs, given)
-    print(table(read_protocol(arguments.protocol), read(results_of(arguments.protocol))))
+    protocol, done = read_protocol(arguments.protocol), read(results_of(arguments.protocol))
+    print(table(protocol, done))
+    if "scenarios" in protocol:
+        print("\n" + scenario_table(protocol, done))
 
 
 if __name__ == "__main__":
