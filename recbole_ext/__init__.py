@@ -6,8 +6,10 @@ as ``recbole.quick_start.run_recbole(model="LambdaOptMF", dataset="ml-100k")``, 
 
 from recbole_ext.bilevel_settings import check_extended
 from recbole_ext.data.checked_dataset import CheckedDataset
+from recbole_ext.data.cold_start_dataset import ColdStartDataset
 from recbole_ext.locations import PROPERTIES
 from recbole_ext.model.lambdaoptmf import LambdaOptMF
+from recbole_ext.model.melu import MeLU
 from recbole_ext.quick_start import load_data_and_model, objective_function, run, run_recbole
 from recbole_ext.registry import (
     Extension,
@@ -17,13 +19,17 @@ from recbole_ext.registry import (
     register_model,
 )
 from recbole_ext.trainer.bilevel import BilevelTrainer
+from recbole_ext.trainer.meta import MetaTrainer
 
 __version__ = "0.1.0"
 
 __all__ = [
     "BilevelTrainer",
     "CheckedDataset",
+    "ColdStartDataset",
     "LambdaOptMF",
+    "MeLU",
+    "MetaTrainer",
     "known_models",
     "load_data_and_model",
     "objective_function",
@@ -34,6 +40,7 @@ __all__ = [
 
 install()
 register_model(LambdaOptMF, trainer=BilevelTrainer, dataset=CheckedDataset)
+register_model(MeLU, trainer=MetaTrainer, dataset=ColdStartDataset)
 register_extension(
     "regularizer",
     Extension(

@@ -59,6 +59,44 @@ def real(config: Settings, key: str, minimum: float = -math.inf, above: float = 
     return float(value)
 
 
+def share(config: Settings, key: str) -> float:
+    """Read a number above 0 and below 1.
+
+    Raises:
+        ValueError: if the value is none.
+    """
+    value = config[key]
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < float(value) < 1:
+        raise ValueError(f"{key} must be a number above 0 and below 1, got {value!r}")
+    return float(value)
+
+
+def flag(config: Settings, key: str) -> bool:
+    """Read ``True`` or ``False``.
+
+    Raises:
+        ValueError: if the value is neither.
+    """
+    value = config[key]
+    if not isinstance(value, bool):
+        raise ValueError(f"{key} must be True or False, got {value!r}")
+    return value
+
+
+def integers(config: Settings, key: str, minimum: int) -> list[int]:
+    """Read a list of whole numbers ``>= minimum``, which may be empty.
+
+    Raises:
+        ValueError: if the value is no such list.
+    """
+    value = config[key]
+    if not isinstance(value, list | tuple):
+        raise ValueError(f"{key} must be a list of whole numbers, got {value!r}")
+    for at in value:
+        integer({key: at}, key, minimum)
+    return list(value)
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """Say which known names are close to a mistyped one: `` Did you mean …?``, or nothing."""
     by_lower = {name.lower(): name for name in known}

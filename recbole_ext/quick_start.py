@@ -72,8 +72,8 @@ def run_recbole(
     Returns:
         RecBole's result (``best_valid_score``, ``valid_score_bigger``, ``best_valid_result``,
         ``test_result``) and, besides, ``checkpoint`` (a path or ``None``), ``seconds`` by phase,
-        the validation ``curve`` and, where ``frequency_groups`` is set, the test's metrics by
-        ``frequency_groups``.
+        the validation ``curve`` and, where there are any, the test's metrics by
+        ``frequency_groups`` and, of a cold-start model, by ``scenarios`` beside the baselines'.
 
     Raises:
         ValueError: for an unknown model or hyper-parameter, or a value out of range.
@@ -92,8 +92,9 @@ def run_recbole(
         "seconds": record.seconds,
         "curve": record.curve,
     }
-    if record.frequency_groups is not None:
-        ours["frequency_groups"] = record.frequency_groups
+    for name in ("frequency_groups", "scenarios"):
+        if getattr(record, name) is not None:
+            ours[name] = getattr(record, name)
     return {**result, **ours}
 
 

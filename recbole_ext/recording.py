@@ -22,6 +22,7 @@ class Recording:
         curve: for each validation its ``epoch``, the ``seconds`` since training began, the
             ``train_loss`` and the metrics.
         frequency_groups: the test's metrics by group, if they were asked for.
+        scenarios: the test's metrics by scenario and method, of a cold-start model.
         phase: the phase under way.
         since: when it began.
     """
@@ -30,6 +31,7 @@ class Recording:
     checkpoint: str | None = None
     curve: list[dict[str, float]] = field(default_factory=list)
     frequency_groups: dict[str, list[dict[str, Any]]] | None = None
+    scenarios: list[dict[str, Any]] | None = None
     phase: str = "loading"
     since: float = field(default_factory=lambda: perf_counter())
 
@@ -76,6 +78,13 @@ def note_frequency_groups(groups: dict[str, list[dict[str, Any]]]) -> None:
     record = _current.get()
     if record is not None:
         record.frequency_groups = groups
+
+
+def note_scenarios(rows: list[dict[str, Any]]) -> None:
+    """Tell the recording under way, if any, the metrics by scenario."""
+    record = _current.get()
+    if record is not None:
+        record.scenarios = rows
 
 
 def timed(phase: str, function: Callable) -> Callable:

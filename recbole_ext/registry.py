@@ -62,7 +62,8 @@ def register_model(
     """Make RecBole find a model by its class name, everywhere it takes a model's name.
 
     Registering a name again replaces it, so that a notebook cell can be run twice. If the model has
-    a class method ``check_hyperparameters(config)``, it is called before any data is loaded.
+    a class method ``check_hyperparameters(config)``, it is called before any data is loaded; if it
+    has ``derived_settings(config)``, what that returns are defaults that depend on other settings.
 
     Args:
         model: the model's class; its name is the model's name.
@@ -187,6 +188,10 @@ def _with_registered_properties(original: Callable) -> Callable:
         else:
             _load_preset(config, model)
         final = {**config.internal_config_dict, **config.external_config_dict}
+        if hasattr(model_class, "derived_settings"):
+            derived = model_class.derived_settings(defaultdict(lambda: None, final))
+            config.internal_config_dict.update(derived)
+            final = {**config.internal_config_dict, **config.external_config_dict}
         if model in known_models():  # not a class that somebody passes without a yaml
             check_names(config, model, strict=model in _PROPERTIES_OF)
             check_valid_metric(final)

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tabulate import tabulate
+
+
+def scenario_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Metrics by scenario and method as text, scenario by scenario."""
+    order = list(dict.fromkeys(row["scenario"] for row in rows))
+    ordered = sorted(rows, key=lambda row: order.index(row["scenario"]))
+    return tabulate(ordered, headers="keys", floatfmt=".4f")
 
 
 def summarize(model: str, dataset: str, result: Mapping[str, Any] | None) -> str:
@@ -22,12 +29,17 @@ def summarize(model: str, dataset: str, result: Mapping[str, Any] | None) -> str
     if result is None:
         return f"{model} on {dataset}: no result came back; see the log"
     valid, test = result["best_valid_result"] or {}, result["test_result"] or {}
-    rows = [(metric, valid.get(metric), test.get(metric)) for metric in {**valid, **test}]
+    by_scenario = result.get("scenarios") or []
+    # What the table by scenario says is not said twice.
+    metrics = valid if by_scenario else {**valid, **test}
+    rows = [(metric, valid.get(metric), test.get(metric)) for metric in metrics]
     lines = [
         "",
         f"{model} on {dataset}",
         tabulate(rows, ("metric", "valid", "test"), floatfmt=".4f"),
     ]
+    if by_scenario:
+        lines += ["", "test by scenario", scenario_table(by_scenario)]
     for side, groups in (result.get("frequency_groups") or {}).items():
         lines += ["", f"test, by training ratings of the {side} (rarest first)"]
         lines.append(tabulate(groups, headers="keys", floatfmt=".4f"))

@@ -1,0 +1,87 @@
+"""RecBole's dataset, split into cold-start tasks."""
+
+from __future__ import annotations
+
+from recbole.data.dataset import Dataset
+from recbole.utils import FeatureType
+
+from recbole_ext.cold_start_settings import ColdStartSettings
+from recbole_ext.data.checked_dataset import CheckedDataset
+from recbole_ext.data.scenarios import scenarios
+from recbole_ext.data.splitting import ColdStartSplit, split_tasks
+
+TASK_FIELD = "task_id"
+_CONTENT = (FeatureType.TOKEN, FeatureType.TOKEN_SEQ, FeatureType.FLOAT)
+
+
+class ColdStartDataset(CheckedDataset):
+    """A ``Dataset`` whose ``build`` makes tasks for warm and cold users and items.
+
+    Attributes:
+        split: after ``build``, who may see which rating; all three parts carry the same.
+    """
+
+    split: ColdStartSplit
+
+    def _load_inter_feat(self, token: str, dataset_path: str) -> None:
+        super()._load_inter_feat(token, dataset_path)
+        field, file = self.config["RATING_FIELD"], f"{dataset_path}/{token}.inter"
+        if field not in self.inter_feat:
+            raise ValueError(
+                f"{file}: no column {field} among the loaded ones "
+                f"({', '.join(self.inter_feat.columns)}); check load_col and RATING_FIELD"
+            )
+        missing = self.inter_feat[field].isna()
+        if missing.any():
+            raise ValueError(
+                f"{file}: {field} is NaN in {int(missing.sum())} rows, the first in line "
+                f"{int(missing.to_numpy().argmax()) + 2}; remove them"
+            )
+
+    def content_fields(self, side: str) -> list[str]:
+        """The names of the fields that describe users (``side: user``) or items (``item``).
+
+        Raises:
+            ValueError: if there are none.
+        """
+        feature = self.user_feat if side == "user" else self.item_feat
+        ids = (self.uid_field, self.iid_field)
+        left_out = {*ids, *(self.config["ignored_fields"] or ())}
+        fields = [
+            field
+            for field in ([] if feature is None else feature.columns)
+            if field not in left_out and self.field2type[field] in _CONTENT
+        ]
+        if not fields:
+            raise ValueError(
+                f"dataset {self.dataset_name}: no field describes the {side}s; "
+                f"{self.config['model']} needs the file {self.dataset_name}.{side} with a token, "
+                f"token_seq or float column that load_col does not leave out"
+            )
+        return fields
+
+    def build(self) -> list[Dataset]:
+        """Split into tasks.
+
+        The training part holds all that may be known when a query is predicted: the ratings to
+        train on and the support sets (RecBole masks them when it ranks). The other two hold the
+        queries, with the place of their task in ``split.evaluation`` in the column ``task_id``.
+
+        Raises:
+            ValueError: if nothing is cold, or no task is left.
+        """
+        self._change_feat_format()
+        settings = ColdStartSettings.read(self.config)
+        ratings = self.inter_feat
+        fields = (self.uid_field, self.iid_field, self.config["RATING_FIELD"])
+        users, items, values = (ratings[field] for field in fields)
+        codes = scenarios(self, settings)
+        self.split = split = split_tasks(users, items, values, codes, settings)
+        self._drop_unused_col()
+        parts = [self.copy(ratings[split.known_rows])]
+        is_valid = split.is_valid[split.query_tasks]
+        for chosen in (is_valid, ~is_valid):
+            part = ratings[split.query_rows[chosen]]
+            part[TASK_FIELD] = split.query_tasks[chosen]
+            parts.append(self.copy(part))
+        return parts

@@ -1,0 +1,142 @@
+"""Tasks as tensors: one user's ratings in one scenario, a support set to adapt on and a query."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Ratings:
+    """Ratings of a batch of tasks, padded at the end.
+
+    Attributes:
+        items: RecBole's item ids, 0 where padded, shape: [tasks, ratings]
+        ratings: in the data's scale, 0 where padded, shape: [tasks, ratings]
+        mask: 1 for a rating and 0 for padding, shape: [tasks, ratings]
+    """
+
+    items: Tensor
+    ratings: Tensor
+    mask: Tensor
+
+    @property
+    def columns(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Items, ratings and mask."""
+        return self.items, self.ratings, self.mask
+
+    def to(self, device: torch.device | str) -> Ratings:
+        """The same ratings on a device."""
+        return Ratings(*(x.to(device) for x in self.columns))
+
+
+@dataclass(frozen=True)
+class TaskBatch:
+    """A batch of tasks.
+
+    Attributes:
+        users: shape: [tasks]
+        support: what a model may adapt to.
+        query: what it is then judged by.
+    """
+
+    users: Tensor
+    support: Ratings
+    query: Ratings
+
+    def to(self, device: torch.device | str) -> TaskBatch:
+        """The same batch on a device."""
+        return TaskBatch(self.users.to(device), self.support.to(device), self.query.to(device))
+
+    def without_support(self, which: Tensor, users: Tensor) -> TaskBatch:
+        """The batch with some support sets empty.
+
+        Args:
+            which: whose, shape: [tasks]
+            users: the users of all tasks, shape: [tasks]
+        """
+        kept = (~which).unsqueeze(-1)
+        support = Ratings(*(x * kept for x in self.support.columns))
+        return TaskBatch(users, support, self.query)
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+
+@dataclass(frozen=True)
+class TaskSet:
+    """Tasks in compressed form.
+
+    The ratings of task ``t`` are ``items[starts[t] : starts[t + 1]]``, those of its support first.
+
+    Attributes:
+        users: the user of each task, shape: [tasks]
+        scenarios: codes into ``SCENARIOS``, shape: [tasks]
+        starts: shape: [tasks + 1]
+        support_sizes: shape: [tasks]
+        items: shape: [ratings]
+        ratings: shape: [ratings]
+    """
+
+    users: Tensor
+    scenarios: Tensor
+    starts: Tensor
+    support_sizes: Tensor
+    items: Tensor
+    ratings: Tensor
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+    @property
+    def sizes(self) -> Tensor:
+        """Ratings of each task, shape: [tasks]."""
+        return self.starts.diff()
+
+    def batch(self, tasks: Tensor) -> TaskBatch:
+        """Some of the tasks, padded to the largest support set and query among them."""
+        begin, middle = self.starts[tasks], self.starts[tasks] + self.support_sizes[tasks]
+        end = self.starts[tasks + 1]
+        return TaskBatch(self.users[tasks], self._padded(begin, middle), self._padded(middle, end))
+
+    def _padded(self, begin: Tensor, end: Tensor) -> Ratings:
+        sizes = end - begin
+        width = int(sizes.max()) if len(sizes) else 0
+        places = torch.arange(width)  # [width]
+        mask = places < sizes.unsqueeze(-1)  # [tasks, width]
+        rows = (begin.unsqueeze(-1) + places) * mask
+        items, ratings = self.items[rows], self.ratings[rows]
+        return Ratings(items * mask, ratings * mask, mask.to(ratings.dtype))
+
+    def resplit(
+        self, query_size: int, support_size: int | None, most: int, generator: torch.Generator
+    ) -> TaskSet:
+        """The same tasks with queries drawn anew: ``query_size`` ratings, at most half of a task.
+
+        Args:
+            query_size: the largest query.
+            support_size: the largest support set, or ``None`` for all that is left.
+            most: the largest task; of a larger one some ratings are drawn.
+            generator: of random numbers.
+        """
+        owner = torch.repeat_interleave(torch.arange(len(self)), self.sizes)
+        shuffled = torch.randperm(len(owner), generator=generator)
+        order = shuffled[torch.argsort(owner[shuffled], stable=True)]
+        sizes = self.sizes.clamp(max=most)
+        queries = (sizes // 2).clamp(min=1, max=query_size)
+        supports = sizes - queries
+        if support_size is not None:
+            supports = supports.clamp(max=support_size)
+        return _cut(self, order, supports, queries)
+
+
+def _cut(tasks: TaskSet, order: Tensor, supports: Tensor, queries: Tensor) -> TaskSet:
+    """Keep the first ``supports + queries`` ratings of each task, in a given order."""
+    place = torch.arange(len(order)) - torch.repeat_interleave(tasks.starts[:-1], tasks.sizes)
+    kept = order[place < torch.repeat_interleave(supports + queries, tasks.sizes)]
+    starts = torch.cat([torch.zeros(1, dtype=torch.long), (supports + queries).cumsum(0)])
+    return TaskSet(
+        tasks.users, tasks.scenarios, starts, supports, tasks.items[kept], tasks.ratings[kept]
+    )

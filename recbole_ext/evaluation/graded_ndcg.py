@@ -1,0 +1,45 @@
+"""nDCG over graded ratings, in two gains that papers do not always tell apart."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+GAINS = ("linear", "exponential")
+
+
+def graded_ndcg(
+    scores: Tensor, ratings: Tensor, mask: Tensor, cutoff: int, gain: str = "linear"
+) -> Tensor:
+    """NDCG of each task's query in the order of its scores; over the orders that ties leave open.
+
+    Args:
+        scores: shape: [tasks, ratings]
+        ratings: shape: [tasks, ratings]
+        mask: 1 for a rating, 0 for padding, shape: [tasks, ratings]
+        cutoff: length of the list.
+        gain: of a rating: ``linear``, the rating itself (as MeLU's published figures), or
+            ``exponential``, ``2^rating − 1``.
+
+    Returns:
+        NaN for a task without gain, shape: [tasks]
+
+    Reference:
+        Järvelin, Kekäläinen. TOIS 2002. Ties: McSherry, Najork. ECIR 2008.
+    """
+    gains = (ratings if gain == "linear" else 2**ratings - 1) * mask
+    found = (gains * _expected_discount(scores, mask, cutoff)).sum(-1)
+    best = (gains * _expected_discount(gains, mask, cutoff)).sum(-1)
+    return found / best
+
+
+def _expected_discount(scores: Tensor, mask: Tensor, cutoff: int) -> Tensor:
+    """The mean discount of the places that a rating's ties share, shape: [tasks, ratings]."""
+    others = mask.bool().unsqueeze(1)
+    above = ((scores.unsqueeze(1) > scores.unsqueeze(2)) & others).sum(-1)
+    equal = ((scores.unsqueeze(1) == scores.unsqueeze(2)) & others).sum(-1).clamp(min=1)
+    places = torch.arange(scores.shape[-1], device=scores.device)
+    discounts = (places < cutoff) / torch.log2(places.to(scores.dtype) + 2)
+    up_to = torch.cat([discounts.new_zeros(1), discounts.cumsum(0)])
+    until = (above + equal).clamp(max=scores.shape[-1])
+    return (up_to[until] - up_to[above]) / equal * mask

@@ -1,0 +1,56 @@
+"""The hyper-parameters of MeLU, read and checked in one place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from recbole_ext.hyperparameters import Settings, choice, flag, integer, integers, real
+
+INNER_SOLVERS = ("ridge", "gradient")
+OUTER_LOSSES = ("absolute", "squared")
+
+
+@dataclass(frozen=True)
+class MeLUSettings:
+    """``properties/model/MeLU.yaml`` explains each field."""
+
+    embedding_size: int
+    mlp_hidden_size: list[int]
+    inner_solver: str
+    factor_size: int
+    ridge_strength: float
+    rated_items: bool
+    inner_steps: int
+    inner_learning_rate: float
+    learn_inner_rates: bool
+    first_order: bool
+    item_embedding: bool
+    zero_unseen_values: bool
+    residual: bool
+    outer_loss: str
+    gradient_clamp: float
+
+    @classmethod
+    def read(cls, config: Settings) -> MeLUSettings:
+        """Take the settings from RecBole's ``Config``.
+
+        Raises:
+            ValueError: naming the key and its value, if one is out of range.
+        """
+        return cls(
+            embedding_size=integer(config, "embedding_size", minimum=1),
+            mlp_hidden_size=integers(config, "mlp_hidden_size", minimum=1),
+            inner_solver=choice(config, "inner_solver", INNER_SOLVERS),
+            factor_size=integer(config, "factor_size", minimum=1),
+            ridge_strength=real(config, "ridge_strength", above=0),
+            rated_items=flag(config, "rated_items"),
+            inner_steps=integer(config, "inner_steps", minimum=1),
+            inner_learning_rate=real(config, "inner_learning_rate", above=0),
+            learn_inner_rates=flag(config, "learn_inner_rates"),
+            first_order=flag(config, "first_order"),
+            item_embedding=flag(config, "item_embedding"),
+            zero_unseen_values=flag(config, "zero_unseen_values"),
+            residual=flag(config, "residual"),
+            outer_loss=choice(config, "outer_loss", OUTER_LOSSES),
+            gradient_clamp=real(config, "gradient_clamp", minimum=0),
+        )

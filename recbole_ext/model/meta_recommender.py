@@ -1,0 +1,191 @@
+"""What every meta-learner of cold-start tasks has in common: how RecBole asks it for scores."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from logging import getLogger
+from typing import Any
+
+import torch
+from recbole.config import Config
+from recbole.data.interaction import Interaction
+from recbole.evaluator.register import metric_types
+from recbole.model.abstract_recommender import GeneralRecommender
+from recbole.utils import EvaluatorType, InputType
+from torch import Tensor
+
+from recbole_ext.cold_start_settings import ColdStartSettings
+from recbole_ext.data.cold_start_dataset import TASK_FIELD, ColdStartDataset
+from recbole_ext.data.tasks import Ratings, TaskBatch, TaskSet
+from recbole_ext.functional.inner_loop import Weights
+from recbole_ext.hyperparameters import Settings, flag, integer
+
+
+class MetaRecommender(GeneralRecommender):
+    """A model that adapts to a user's support set and then scores items.
+
+    A model of its own needs :meth:`start`, :meth:`adapt`, :meth:`score` and :meth:`loss`.
+    """
+
+    input_type = InputType.POINTWISE
+
+    def __init__(self, config: Config, dataset: ColdStartDataset) -> None:
+        super().__init__(config, dataset)
+        if not hasattr(dataset, "split"):
+            raise TypeError(
+                f"{type(self).__name__} needs a part of a built ColdStartDataset, got a "
+                f"{type(dataset).__name__} without tasks; call build() first"
+            )
+        self.split = dataset.split
+        ratings = self.split.training_ratings[2]
+        self.rating_range = float(ratings.min()), float(ratings.max())
+        self._clamps = config["eval_type"] == EvaluatorType.VALUE  # a ranking would get ties
+        place = torch.full((self.n_users,), -1)
+        place[self.split.known.users] = torch.arange(len(self.split.known))
+        self._known_place = place
+        self._warned = False
+
+    @classmethod
+    def check_hyperparameters(cls, config: Settings) -> None:
+        """Refuse settings out of range before any data is loaded.
+
+        Raises:
+            ValueError: naming the key and its value.
+        """
+        ColdStartSettings.read(config)
+        integer(config, "train_batch_size", minimum=1)
+        flag(config, "floors")
+
+    @classmethod
+    def derived_settings(cls, config: Settings) -> dict[str, Any]:
+        """Defaults that follow from others: what a label is, and how a ranking is evaluated."""
+        derived: dict[str, Any] = {"LABEL_FIELD": config["RATING_FIELD"]}
+        metrics = config["metrics"]
+        names = [metrics] if isinstance(metrics, str) else metrics
+        if all(metric_types.get(name.lower()) == EvaluatorType.RANKING for name in names):
+            cutoffs = config["topk"]
+            first = cutoffs if isinstance(cutoffs, int) else cutoffs[0]
+            derived |= {"eval_args": {"mode": "full"}, "valid_metric": f"{names[0]}@{first}"}
+        return derived
+
+    @abstractmethod
+    def adapt(self, users: Tensor, support: Ratings) -> Weights:
+        """What the model makes of the support sets; each task on its own.
+
+        Args:
+            users: shape: [tasks]
+            support: of the same tasks.
+        """
+
+    @abstractmethod
+    def start(self, users: Tensor) -> Weights:
+        """What adapts, before it does: tensors with a leading dimension of tasks.
+
+        Args:
+            users: shape: [tasks]
+        """
+
+    @abstractmethod
+    def score(self, users: Tensor, items: Tensor, support: Ratings, adapted: Weights) -> Tensor:
+        """Predicted ratings of some items for each task, shape: [tasks, items].
+
+        Args:
+            users: shape: [tasks]
+            items: shape: [tasks, items]
+            support: of the same tasks.
+            adapted: what :meth:`adapt` returned for them.
+        """
+
+    @abstractmethod
+    def loss(self, predicted: Tensor, query: Ratings) -> Tensor:
+        """The outer loss of each task, shape: [tasks].
+
+        Args:
+            predicted: shape: [tasks, ratings]
+            query: of the same tasks.
+        """
+
+    def predict_tasks(self, batch: TaskBatch) -> Tensor:
+        """Adapt to each support set, then predict the query, shape: [tasks, ratings]."""
+        adapted = self.adapt(batch.users, batch.support)
+        return self.score(batch.users, batch.query.items, batch.support, adapted)
+
+    def calculate_loss(self, batch: TaskBatch) -> Tensor:
+        """Mean over the tasks of the loss of their queries after adaptation, shape: []."""
+        return self.loss(self.predict_tasks(batch), batch.query).mean()
+
+    def predict(self, interaction: Interaction) -> Tensor:
+        """Predict ratings; for value metrics within the range of the training ratings.
+
+        Args:
+            interaction: users and items; with the column ``task_id`` of the evaluation parts each
+                row is predicted from the support set of its task, else from all that is known of
+                its user.
+
+        Returns:
+            shape: [batch_size]
+        """
+        users, items = interaction[self.USER_ID], interaction[self.ITEM_ID]
+        if TASK_FIELD in interaction:
+            batch, where = self._tasks(self.split.evaluation, interaction[TASK_FIELD])
+        else:
+            batch, where = self._known(users)
+        slots, padded = _side_by_side(where, items, len(batch))
+        adapted = self.adapt(batch.users, batch.support)
+        scores = self.score(batch.users, padded, batch.support, adapted)
+        scores = scores[where, slots]
+        return scores.clamp(*self.rating_range) if self._clamps else scores
+
+    def full_sort_predict(self, interaction: Interaction) -> Tensor:
+        """Score all items for each user, from all that is known of the user.
+
+        Args:
+            interaction: users.
+
+        Returns:
+            shape: [batch_size * n_items]
+        """
+        batch, where = self._known(interaction[self.USER_ID])
+        items = torch.arange(self.n_items, device=self.device).expand(len(batch), -1)
+        adapted = self.adapt(batch.users, batch.support)
+        return self.score(batch.users, items, batch.support, adapted)[where].view(-1)
+
+    def _tasks(self, tasks: TaskSet, ids: Tensor) -> tuple[TaskBatch, Tensor]:
+        """The distinct tasks among some, and for each of those its place in the batch."""
+        distinct, where = ids.cpu().unique(return_inverse=True)
+        return tasks.batch(distinct).to(self.device), where.to(self.device)
+
+    def _known(self, users: Tensor) -> tuple[TaskBatch, Tensor]:
+        """What is known of each user; of some it may be nothing."""
+        distinct, where = users.cpu().unique(return_inverse=True)
+        place = self._known_place[distinct]
+        batch = self.split.known.batch(place.clamp(min=0))
+        unknown = place < 0
+        if unknown.any():
+            if not self._warned:
+                getLogger().warning(
+                    f"{int(unknown.sum())} users have no support set; they are scored by the "
+                    "meta-initialisation (said once)"
+                )
+                self._warned = True
+            batch = batch.without_support(unknown, distinct)
+        return batch.to(self.device), where.to(self.device)
+
+
+def _side_by_side(where: Tensor, items: Tensor, n_tasks: int) -> tuple[Tensor, Tensor]:
+    """Put the items of each task into a row: the slot of each item, shape: [n], and the rows.
+
+    Args:
+        where: the task of each item, shape: [n]
+        items: shape: [n]
+        n_tasks: number of tasks.
+    """
+    counts = where.bincount(minlength=n_tasks)
+    order = torch.argsort(where, stable=True)
+    slots = torch.empty_like(where)
+    slots[order] = (
+        torch.arange(len(where), device=where.device) - (counts.cumsum(0) - counts)[where[order]]
+    )
+    padded = items.new_zeros(n_tasks, int(counts.max()))
+    padded[where, slots] = items
+    return slots, padded
