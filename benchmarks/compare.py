@@ -203,11 +203,8 @@ def table(protocol: dict[str, Any], done: list[Run]) -> str:
     return tabulate(rows, headers, disable_numparse=True, tablefmt="github")
 
 
-def scenario_table(protocol: dict[str, Any], done: list[Run]) -> str:
-    """Cold-start runs: a row for each group and each baseline, mean ± sd of the MAE by scenario.
-
-    The baselines are those that stand in the results of the first group.
-    """
+def scenario_table(protocol: dict[str, Any], done: list[Run], metric: str) -> str:
+    """Cold-start runs: a row for each group and baseline, mean ± sd of a metric by scenario."""
     rows: list[list[str]] = []
     for group in groups_of(protocol):
         runs = chosen_runs(protocol, done, group)
@@ -216,12 +213,12 @@ def scenario_table(protocol: dict[str, Any], done: list[Run]) -> str:
             mine = [row for run in runs for row in run["scenarios"] if row["method"] == method]
             scores: dict[str, list[float]] = {}
             for row in mine:
-                scores.setdefault(row["scenario"].split(" ")[0], []).append(row["mae"])
-            cells = [f"{spread(values)}" for values in scores.values()]
+                scores.setdefault(row["scenario"].split(" ")[0], []).append(row[metric])
+            cells = [spread(scores[scenario]) for scenario in protocol["scenarios"]]
             rows.append([name, str(len(runs)), *cells])
     return tabulate(
         rows,
-        ["test MAE", "seeds", *protocol["scenarios"]],
+        [f"test {metric}", "seeds", *protocol["scenarios"]],
         disable_numparse=True,
         tablefmt="github",
     )
@@ -275,8 +272,8 @@ def main() -> None:
         run_all(arguments.protocol, arguments.jobs, given)
     protocol, done = read_protocol(arguments.protocol), read(results_of(arguments.protocol))
     print(table(protocol, done))
-    if "scenarios" in protocol:
-        print("\n" + scenario_table(protocol, done))
+    for metric in protocol.get("scenario_metrics", []):
+        print("\n" + scenario_table(protocol, done, metric))
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ class MeLUSettings:
     inner_solver: str
     factor_size: int
     ridge_strength: float
+    factorized_start: int
     rated_items: bool
     inner_steps: int
     inner_learning_rate: float
@@ -35,14 +36,16 @@ class MeLUSettings:
         """Take the settings from RecBole's ``Config``.
 
         Raises:
-            ValueError: naming the key and its value, if one is out of range.
+            ValueError: naming the key and its value, if one is out of range or two do not go
+            together.
         """
-        return cls(
+        settings = cls(
             embedding_size=integer(config, "embedding_size", minimum=1),
             mlp_hidden_size=integers(config, "mlp_hidden_size", minimum=1),
             inner_solver=choice(config, "inner_solver", INNER_SOLVERS),
             factor_size=integer(config, "factor_size", minimum=1),
             ridge_strength=real(config, "ridge_strength", above=0),
+            factorized_start=integer(config, "factorized_start", minimum=0),
             rated_items=flag(config, "rated_items"),
             inner_steps=integer(config, "inner_steps", minimum=1),
             inner_learning_rate=real(config, "inner_learning_rate", above=0),
@@ -54,3 +57,9 @@ class MeLUSettings:
             outer_loss=choice(config, "outer_loss", OUTER_LOSSES),
             gradient_clamp=real(config, "gradient_clamp", minimum=0),
         )
+        if settings.factorized_start > settings.factor_size:
+            raise ValueError(
+                f"factorized_start must be at most factor_size ({settings.factor_size}), got "
+                f"{settings.factorized_start}"
+            )
+        return settings

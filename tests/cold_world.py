@@ -45,6 +45,7 @@ def write_cold_world(
         "query_size": 5,
         "embedding_size": 4,
         "factor_size": 4,
+        "factorized_start": 2,
         "mlp_hidden_size": [8],
     }
 

@@ -11,11 +11,11 @@ from sklearn.metrics import ndcg_score
 from torch import nn
 
 from recbole_ext import evidence
-from recbole_ext.evaluation.factorization import item_factors
 from recbole_ext.evaluation.floors import floors
 from recbole_ext.evaluation.graded_ndcg import graded_ndcg
 from recbole_ext.evaluation.scenarios import batches, judge
 from recbole_ext.functional.biases import item_biases
+from recbole_ext.functional.factorization import item_factors
 from tests.cold_world import cold_world
 from tests.helpers import Run
 

@@ -201,6 +201,7 @@ def test_an_interrupted_run_ends_as_one_in_one_piece(
         ("mlp_hidden_size", [64, 0], "mlp_hidden_size must be a whole number of at least 1, got 0"),
         ("first_order", "yes", "first_order must be True or False, got 'yes'"),
         ("ridge_strength", -1, "ridge_strength must be a number above 0, got -1"),
+        ("factorized_start", 65, r"factorized_start must be at most factor_size \(64\), got 65"),
         ("gradient_clamp", -1, "gradient_clamp must be a number of at least 0, got -1"),
         ("train_batch_size", 0, "train_batch_size must be a whole number of at least 1, got 0"),
     ],

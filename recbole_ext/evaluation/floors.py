@@ -17,8 +17,8 @@ from torch import Tensor
 from recbole_ext.data.cold_start_dataset import ColdStartDataset
 from recbole_ext.data.content_matrix import content_matrix
 from recbole_ext.data.tasks import TaskBatch
-from recbole_ext.evaluation.factorization import item_factors
 from recbole_ext.functional.biases import shrunk_means
+from recbole_ext.functional.factorization import item_factors
 from recbole_ext.functional.inner_loop import mean_error
 from recbole_ext.functional.ridge import ridge_weights
 from recbole_ext.layers.bias_floor import BiasFloor, fit_bias_floor
@@ -48,9 +48,7 @@ def floors(dataset: ColdStartDataset, valid: list[TaskBatch]) -> dict[str, Predi
     of_item = mean + shrunk_means(items, ratings - mean, dataset.item_num, 0.0)
     content = _content(dataset)
     bias = _fit_biases(dataset, valid)
-    residuals = ratings - bias.mean - bias.of_item[items]
-    of_user = shrunk_means(users, residuals, dataset.user_num, bias.user_shrinkage)
-    residuals = residuals - of_user[users]
+    residuals = bias.residuals(users, items, ratings)
     return {
         "random": partial(_random, ratings=ratings, seed=dataset.config["seed"]),
         f"constant {ratings.median():g}": lambda batch: torch.full_like(

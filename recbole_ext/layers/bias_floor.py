@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from recbole_ext.data.cold_start_dataset import ColdStartDataset
 from recbole_ext.data.content_matrix import content_matrix
 from recbole_ext.data.tasks import Ratings
-from recbole_ext.functional.biases import item_biases
+from recbole_ext.functional.biases import item_biases, shrunk_means
 
 
 class BiasFloor(nn.Module):
@@ -41,6 +41,18 @@ class BiasFloor(nn.Module):
         residuals = support.ratings - self.mean - self.of_item[support.items]
         of_user = (residuals * support.mask).sum(-1) / (support.mask.sum(-1) + self.user_shrinkage)
         return without_user + of_user.unsqueeze(-1)
+
+    def residuals(self, users: Tensor, items: Tensor, ratings: Tensor) -> Tensor:
+        """What the biases of items and of these ratings' users leave over, shape: [n].
+
+        Args:
+            users: shape: [n]
+            items: shape: [n]
+            ratings: shape: [n]
+        """
+        residuals = ratings - self.mean - self.of_item[items]
+        of_user = shrunk_means(users, residuals, int(users.max()) + 1, self.user_shrinkage)
+        return residuals - of_user[users]
 
 
 def fit_bias_floor(

@@ -7,11 +7,13 @@ Reference:
 
 from __future__ import annotations
 
+import torch
 from recbole.config import Config
 from torch import Tensor
 
 from recbole_ext.data.cold_start_dataset import ColdStartDataset
 from recbole_ext.data.tasks import Ratings
+from recbole_ext.functional.factorization import item_factors
 from recbole_ext.functional.inner_loop import Weights, mean_error
 from recbole_ext.hyperparameters import Settings
 from recbole_ext.layers.bias_floor import fit_bias_floor
@@ -82,15 +84,29 @@ class MeLU(MetaRecommender):
         warm = warm_items(self.split.training_ratings[1], self.n_items)
         return WarmEmbedding(warm, size, std)
 
+    def _start_from_factors(self, own: WarmEmbedding) -> None:
+        """Put a matrix factorisation of the training ratings into the items' vectors."""
+        size, strength = self.settings.factorized_start, self.settings.ridge_strength
+        users, items, ratings = self.split.training_ratings
+        targets = ratings - ratings.mean()
+        if self.floor is not None:
+            targets = self.floor.residuals(users, items, ratings)
+        factors = item_factors(users, items, targets, self.n_items, size, strength)
+        with torch.no_grad():
+            own.rows.weight[:, :size] = factors
+
     def _ridge(self, dataset: ColdStartDataset) -> RidgeDecision:
         settings = self.settings
         size = settings.factor_size
+        own = self._vectors(size, std=0.1) if settings.item_embedding else None
+        if own is not None and settings.factorized_start:
+            self._start_from_factors(own)
         return RidgeDecision(
             self._content(dataset, "item"),
             settings.mlp_hidden_size,
             size,
             settings.ridge_strength,
-            own=self._vectors(size, std=0.1) if settings.item_embedding else None,
+            own=own,
             traces=self._vectors(size, std=0.0) if settings.rated_items else None,
         )
 

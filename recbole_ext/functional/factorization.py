@@ -1,4 +1,4 @@
-"""Matrix factorisation by alternating ridge regression, for a baseline that folds users in."""
+"""Matrix factorisation by alternating ridge regression."""
 
 from __future__ import annotations
 
