@@ -213,8 +213,13 @@ def scenario_table(protocol: dict[str, Any], done: list[Run], metric: str) -> st
             mine = [row for run in runs for row in run["scenarios"] if row["method"] == method]
             scores: dict[str, list[float]] = {}
             for row in mine:
-                scores.setdefault(row["scenario"].split(" ")[0], []).append(row[metric])
-            cells = [spread(scores[scenario]) for scenario in protocol["scenarios"]]
+                scores.setdefault(row["scenario"], []).append(row[metric])
+            cells = [
+                spread(values) + scenario.removeprefix(wanted)  # says what was trained on
+                for wanted in protocol["scenarios"]
+                for scenario, values in scores.items()
+                if scenario.startswith(wanted)
+            ]
             rows.append([name, str(len(runs)), *cells])
     return tabulate(
         rows,

@@ -28,8 +28,8 @@ class MeLUSettings:
     item_embedding: bool
     zero_unseen_values: bool
     residual: bool
+    user_shrinkage: float
     outer_loss: str
-    gradient_clamp: float
 
     @classmethod
     def read(cls, config: Settings) -> MeLUSettings:
@@ -54,10 +54,11 @@ class MeLUSettings:
             item_embedding=flag(config, "item_embedding"),
             zero_unseen_values=flag(config, "zero_unseen_values"),
             residual=flag(config, "residual"),
+            user_shrinkage=real(config, "user_shrinkage", minimum=0),
             outer_loss=choice(config, "outer_loss", OUTER_LOSSES),
-            gradient_clamp=real(config, "gradient_clamp", minimum=0),
         )
-        if settings.factorized_start > settings.factor_size:
+        used = settings.inner_solver == "ridge" and settings.item_embedding
+        if used and settings.factorized_start > settings.factor_size:
             raise ValueError(
                 f"factorized_start must be at most factor_size ({settings.factor_size}), got "
                 f"{settings.factorized_start}"

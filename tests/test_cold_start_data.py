@@ -19,8 +19,6 @@ from tests.helpers import Run
 
 __all__ = ["cold_world"]
 
-ML_100K: dict[str, Any] = {}
-
 
 def pairs(users: torch.Tensor, items: torch.Tensor) -> set[tuple[int, int]]:
     return set(zip(users.tolist(), items.tolist(), strict=True))
@@ -39,12 +37,12 @@ def queries_and_supports(split: ColdStartSplit) -> tuple[set, set]:
 
 
 @pytest.mark.parametrize("source", ["ml-100k", "world"])
-@pytest.mark.parametrize("resample", [True, False])
+@pytest.mark.parametrize("rules", [{}, {"resample_queries": False}, {"support_size": 4}])
 def test_no_query_is_in_training_or_in_a_support_set(
-    source: str, resample: bool, cold_world: dict[str, Any]
+    source: str, rules: dict[str, Any], cold_world: dict[str, Any]
 ) -> None:
     settings = {} if source == "ml-100k" else cold_world
-    run = Run("MeLU", **{"dataset": "ml-100k", **settings, "resample_queries": resample})
+    run = Run("MeLU", **{"dataset": "ml-100k", **settings, **rules})
     train, valid, test = (loader._dataset for loader in run.data)
     split = train.split
     queries, supports = queries_and_supports(split)
@@ -166,10 +164,12 @@ def test_rules_say_which_items_are_cold(rule: dict[str, Any], threshold: int | N
         assert not any(newer[i] for i in warm.tolist())
 
 
+@pytest.mark.parametrize("support_size", ["all", 4])
 def test_the_papers_protocol_tests_training_queries_and_says_so(
-    cold_world: dict[str, Any],
+    support_size: Any, cold_world: dict[str, Any]
 ) -> None:
     paper = {"warm_evaluation": "training", "resample_queries": False, "train_on_all": False}
+    paper["support_size"] = support_size
     run = Run("MeLU", **cold_world, **paper).fit()
     split = run.data[0]._dataset.split
     tasks = split.evaluation
@@ -181,6 +181,10 @@ def test_the_papers_protocol_tests_training_queries_and_says_so(
     assert torch.equal(mine.query.items, theirs.query.items)
     assert torch.equal(mine.support.items, theirs.support.items)
     result = run.test()
+    cold = tasks.batch((~split.is_valid & (tasks.scenarios != 0)).nonzero().squeeze(-1))
+    errors = (run.model.predict_tasks(cold).clamp(1, 5) - cold.query.ratings).abs()
+    wanted = (errors * cold.query.mask).sum() / cold.query.mask.sum()
+    assert result["mae"] == pytest.approx(wanted.item(), abs=1e-4)
     assert "W-W (training tasks) mae" in result
     assert "W-W mae" not in result
 
@@ -197,6 +201,10 @@ def broken(folder: Path, change: str) -> dict[str, Any]:
         text = text.replace("rating:float", "stars:float")
     elif change == "warm only":
         text = "\n".join(line for line in text.splitlines() if "C-" not in line) + "\n"
+    elif change == "twice":
+        text += "u3\ti1\t2.0\tW-W\n" * 2
+    elif change == "words":
+        text = text.replace("rating:float", "rating:token")
     elif change == "no items":
         (at / "cold.item").unlink()
     (at / "cold.inter").write_text(text)
@@ -210,6 +218,20 @@ def broken(folder: Path, change: str) -> dict[str, Any]:
         ("label", {}, "'state' of cold.inter holds cold; only W-W, W-C, C-W, C-C are known"),
         ("rating", {}, "cold.inter: no column rating among the loaded ones"),
         ("warm only", {}, r"no rating is of a cold user \(scenario_field: state\)"),
+        ("twice", {}, r"[12] ratings are of a user and an item that have one already"),
+        ("words", {}, "cold.inter: rating must be a column of numbers, as in rating:float"),
+        ("", {"ignored_fields": "genre"}, "ignored_fields must be a list of names, got 'genre'"),
+        ("", {"enable_amp": True}, "enable_amp must be False: MeLU trains in full precision"),
+        (
+            "",
+            {
+                "warm_evaluation": "training",
+                "resample_queries": False,
+                "train_on_all": False,
+                "metrics": ["NDCG"],
+            },
+            "warm_evaluation: training is for value metrics",
+        ),
         ("no items", {}, "no field describes the items"),
         ("", {"ignored_fields": ["genre"]}, "no field describes the items"),
         ("", {"scenario_field": "phase"}, "scenario_field: no column 'phase'"),
@@ -240,6 +262,29 @@ def test_bad_input_is_named(
     world = broken(tmp_path / "data", change)
     with pytest.raises(ValueError, match=message):
         Run("MeLU", **{**world, **settings})
+
+
+def test_items_without_the_field_that_makes_items_cold_are_warm(tmp_path: Path) -> None:
+    world = write_cold_world(tmp_path / "data", noisy)
+    file = tmp_path / "data" / "cold" / "cold.item"
+    header, *rows = file.read_text().splitlines()
+    years = ["" if at % 3 == 0 else str(1990 + at) for at in range(len(rows))]
+    lines = [f"{row}\t{year}" for row, year in zip(rows, years, strict=True)]
+    file.write_text("\n".join([header + "\tyear:float", *lines]) + "\n")
+    rule = {"scenario_field": None, "cold_item_rule": "field", "cold_item_field": "year"}
+    train = Run("MeLU", **{**world, **rule, "cold_item_threshold": 2010}).data[0]._dataset
+    tokens = train.field2id_token["item_id"]
+    warm = {str(tokens[i]) for i in train.split.training_ratings[1].unique().tolist()}
+    assert warm == {f"i{at}" for at in range(len(rows)) if at % 3 == 0 or 1990 + at <= 2010}
+
+
+def test_fields_may_be_called_as_a_module_may_not(tmp_path: Path) -> None:
+    world = write_cold_world(tmp_path / "data", noisy)
+    file = tmp_path / "data" / "cold" / "cold.item"
+    file.write_text(file.read_text().replace("genre:", "type:"))
+    file = file.with_suffix(".user")
+    file.write_text(file.read_text().replace("job:", "a.job:").replace("age:", "float:"))
+    assert Run("MeLU", **world, preset="paper").fit().test()["mae"] > 0
 
 
 def test_a_threshold_that_nothing_passes_is_named() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import NDArray
 from recbole.data.dataset import Dataset
 from recbole.utils import FeatureType
 
@@ -19,9 +21,11 @@ class ColdStartDataset(CheckedDataset):
 
     Attributes:
         split: after ``build``, who may see which rating; all three parts carry the same.
+        without_cold_field: items that have no ``cold_item_field``, shape: [n_items]
     """
 
     split: ColdStartSplit
+    without_cold_field: NDArray[np.bool_]
 
     def _load_inter_feat(self, token: str, dataset_path: str) -> None:
         super()._load_inter_feat(token, dataset_path)
@@ -31,12 +35,31 @@ class ColdStartDataset(CheckedDataset):
                 f"{file}: no column {field} among the loaded ones "
                 f"({', '.join(self.inter_feat.columns)}); check load_col and RATING_FIELD"
             )
+        if self.field2type[field] != FeatureType.FLOAT:
+            raise ValueError(f"{file}: {field} must be a column of numbers, as in {field}:float")
         missing = self.inter_feat[field].isna()
         if missing.any():
             raise ValueError(
                 f"{file}: {field} is NaN in {int(missing.sum())} rows, the first in line "
                 f"{int(missing.to_numpy().argmax()) + 2}; remove them"
             )
+
+    def _data_filtering(self) -> None:
+        super()._data_filtering()
+        twice = self.inter_feat.duplicated([self.uid_field, self.iid_field])
+        if twice.any():
+            raise ValueError(
+                f"dataset {self.dataset_name}: {int(twice.sum())} ratings are of a user and an "
+                "item that have one already, which could be query and support at once; set "
+                "rm_dup_inter: first or last"
+            )
+
+    def _fill_nan(self) -> None:
+        """RecBole fills in means; an item without the field that makes items cold has none."""
+        field = self.config["cold_item_field"]
+        if self.item_feat is not None and field in self.item_feat:
+            self.without_cold_field = self.item_feat[field].isna().to_numpy()
+        super()._fill_nan()
 
     def content_fields(self, side: str) -> list[str]:
         """The names of the fields that describe users (``side: user``) or items (``item``).

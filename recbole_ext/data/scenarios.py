@@ -133,7 +133,8 @@ def _field_values(dataset: Dataset, field: str) -> tuple[NDArray[np.float64], st
             f"{dataset.dataset_name}.item; check load_col"
         )
     if dataset.field2type[field] == FeatureType.FLOAT:
-        return feature[field].numpy().astype(float), field
+        values = feature[field].numpy().astype(float)
+        return np.where(dataset.without_cold_field, np.nan, values), field
     if dataset.field2type[field] != FeatureType.TOKEN:
         raise ValueError(f"cold_item_field: {field} must be a token or float field")
     values = np.array([_number(label) for label in dataset.field2id_token[field]])

@@ -24,7 +24,8 @@ class ColdStartSplit:
         training: a task for each warm user.
         evaluation: every task of validation and test.
         is_valid: whether a task is of the validation set, shape: [n_tasks]
-        known: a task for each user, whose support is all that is known of them.
+        known: a task for each user, whose support is what is known of them, at most as many
+            ratings as a task may have.
     """
 
     training_ratings: tuple[Tensor, Tensor, Tensor]
@@ -50,7 +51,8 @@ def split_tasks(
 ) -> ColdStartSplit:
     """Make one task of each user's ratings in one scenario, if it has the number asked for.
 
-    All tasks of a user are in the same set, validation or test. The query of each is drawn at
+    All tasks of a user are in the same set, validation or test (with ``warm_evaluation: training``
+    the W-W tasks, whose queries are trained on, are all in the test). The query of each is drawn at
     random; no model trains on it, unless ``warm_evaluation: training`` asks for it.
 
     Args:
@@ -82,6 +84,8 @@ def split_tasks(
         training &= judged
     if settings.warm_evaluation == "held_out":
         training &= ~query
+    else:
+        training &= support | query
     if not training.any() or not query.any():
         raise ValueError(
             f"task_ratings: no user has between {least} and {most} ratings in one scenario; the "
@@ -101,7 +105,7 @@ def split_tasks(
         training=tasks,
         evaluation=evaluation,
         is_valid=_valid_tasks(evaluation, settings, random),
-        known=_known(table, order[(training | support) & ~query], most),
+        known=_known(table, order[(training | support) & ~query], most, random),
     )
 
 
@@ -123,8 +127,9 @@ def _training_tasks(table: _Table, rows: Tensor, is_query: Tensor | None) -> Tas
     return _tasks(table, rows[kept], is_query[kept], table.users[rows[kept]])[0]
 
 
-def _known(table: _Table, rows: Tensor, most: int) -> TaskSet:
-    """For each user, all that is known of them, at most so many ratings."""
+def _known(table: _Table, rows: Tensor, most: int, random: torch.Generator) -> TaskSet:
+    """For each user, what is known of them; of more than so many ratings some are drawn."""
+    rows = rows[torch.randperm(len(rows), generator=random)]
     rows = rows[torch.argsort(table.users[rows], stable=True)]
     counts = table.users[rows].bincount()
     place = torch.arange(len(rows)) - (counts.cumsum(0) - counts)[table.users[rows]]

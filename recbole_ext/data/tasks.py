@@ -115,6 +115,8 @@ class TaskSet:
     ) -> TaskSet:
         """The same tasks with queries drawn anew: ``query_size`` ratings, at most half of a task.
 
+        Each task must have at least two ratings.
+
         Args:
             query_size: the largest query.
             support_size: the largest support set, or ``None`` for all that is left.
@@ -125,7 +127,7 @@ class TaskSet:
         shuffled = torch.randperm(len(owner), generator=generator)
         order = shuffled[torch.argsort(owner[shuffled], stable=True)]
         sizes = self.sizes.clamp(max=most)
-        queries = (sizes // 2).clamp(min=1, max=query_size)
+        queries = (sizes // 2).clamp(max=query_size)
         supports = sizes - queries
         if support_size is not None:
             supports = supports.clamp(max=support_size)

@@ -1,7 +1,7 @@
 """The simple baselines that every table of cold-start results carries.
 
-Each is fitted to the training ratings, and what it can be tuned by is chosen on the validation
-tasks; it predicts queries from support sets exactly as a model does.
+Each is fitted to the training ratings; the shrinkage of users and the strengths of the regressions
+are chosen on the validation tasks. It predicts queries from support sets exactly as a model does.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def floors(dataset: ColdStartDataset, valid: list[TaskBatch]) -> dict[str, Predi
     """Fit the baselines.
 
     Args:
-        dataset: the training part.
+        dataset: a part of the built dataset.
         valid: the validation tasks.
 
     Returns:

@@ -41,13 +41,10 @@ def report_scenarios(trainer: Trainer, data: AbstractDataLoader) -> dict[str, fl
     if trainer.config["floors"]:
         valid = batches(tasks, dataset.split.is_valid.nonzero().squeeze(-1))
         predictors.update(floors(dataset, [batch for batch, _ in valid]))
+    trained = trainer.tasks.warm_evaluation == "training"
     rows = []
     for name, predict in predictors.items():
-        rows += judge(name, predict, tasks, tested, model.rating_range)
-    if trainer.tasks.warm_evaluation == "training":
-        for row in rows:
-            if row["scenario"] == SCENARIOS[WARM]:
-                row["scenario"] += " (training tasks)"
+        rows += judge(name, predict, tasks, tested, model.rating_range, trained)
     note_scenarios(rows)
     trainer.logger.info("test by scenario\n" + scenario_table(rows))
     own = [row for row in rows if row["method"] == trainer.config["model"]]
@@ -67,7 +64,12 @@ def batches(tasks: TaskSet, chosen: Tensor) -> list[tuple[TaskBatch, Tensor]]:
 
 @torch.no_grad()
 def judge(
-    name: str, predict: Predictor, tasks: TaskSet, chosen: Tensor, rating_range: tuple[float, float]
+    name: str,
+    predict: Predictor,
+    tasks: TaskSet,
+    chosen: Tensor,
+    rating_range: tuple[float, float],
+    trained: bool = False,
 ) -> list[Row]:
     """The metrics of a predictor, over all of some tasks and by scenario.
 
@@ -77,6 +79,7 @@ def judge(
         tasks: a set of tasks.
         chosen: those to judge by, shape: [n]
         rating_range: errors are of predictions within it.
+        trained: the W-W queries were trained on; their row says so, and ``all`` is without them.
 
     Returns:
         A row for each scenario that has tasks, and one for ``all``: ``mae`` and ``rmse`` over all
@@ -89,10 +92,13 @@ def judge(
         scenarios.append(codes)
     code = torch.cat(scenarios)
     columns = {key: torch.cat([part[key] for part in measured]) for key in measured[0]}
-    groups = [(SCENARIOS[c], code == c) for c in code.unique().tolist()]
+    names = list(SCENARIOS)
+    names[WARM] += " (training tasks)" * trained
+    groups = [(names[c], code == c) for c in code.unique().tolist()]
+    groups.append(("all", code != WARM if trained else code >= 0))
     return [
         {"scenario": scenario, "method": name, **_summary(columns, mine)}
-        for scenario, mine in [*groups, ("all", torch.ones_like(code, dtype=torch.bool))]
+        for scenario, mine in groups
     ]
 
 

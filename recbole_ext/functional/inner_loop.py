@@ -15,7 +15,8 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-# Alternately a layer's weight, shape: [tasks, in, out], and its bias, shape: [tasks, 1, out].
+# What a task adapts, each tensor with a leading dimension of tasks. Of a network alternately a
+# layer's weight, shape: [tasks, in, out], and its bias, shape: [tasks, 1, out].
 Weights: TypeAlias = list[Tensor]
 
 

@@ -39,7 +39,8 @@ class BiasFloor(nn.Module):
         """
         without_user = self.mean + self.of_item[items]
         residuals = support.ratings - self.mean - self.of_item[support.items]
-        of_user = (residuals * support.mask).sum(-1) / (support.mask.sum(-1) + self.user_shrinkage)
+        count = (support.mask.sum(-1) + self.user_shrinkage).clamp(min=1e-12)
+        of_user = (residuals * support.mask).sum(-1) / count
         return without_user + of_user.unsqueeze(-1)
 
     def residuals(self, users: Tensor, items: Tensor, ratings: Tensor) -> Tensor:

@@ -36,23 +36,23 @@ class ContentEmbedding(nn.Module):
     ) -> None:
         super().__init__()
         feature = dataset.get_user_feature() if side == "user" else dataset.get_item_feature()
-        self.fields = fields
         self.size = len(fields) * embedding_size
-        self.embeddings = nn.ModuleDict()
-        for field in fields:
+        self.embeddings = nn.ModuleList()  # by place: a field may be called as a module may not
+        for place, field in enumerate(fields):
             values = feature[field]
             if dataset.field2type[field] == FeatureType.FLOAT:
                 values = _standardised(values, rows).unsqueeze(-1)  # [n_rows, 1]
-                self.embeddings[field] = nn.Linear(1, embedding_size)
+                self.embeddings.append(nn.Linear(1, embedding_size))
             else:
                 values = values if values.dim() == 2 else values.unsqueeze(-1)  # [n_rows, tokens]
                 if rows is not None:
                     seen = values[rows].unique()
                     values = values * torch.isin(values, seen)
-                self.embeddings[field] = nn.EmbeddingBag(
+                rows_of_tokens = nn.EmbeddingBag(
                     dataset.num(field), embedding_size, mode="mean", padding_idx=0
                 )
-            self.register_buffer(f"values_{field}", values, persistent=False)
+                self.embeddings.append(rows_of_tokens)
+            self.register_buffer(f"values_{place}", values, persistent=False)
 
     def forward(self, ids: Tensor) -> Tensor:
         """Embed some rows.
@@ -63,10 +63,14 @@ class ContentEmbedding(nn.Module):
         Returns:
             shape: [rows, fields * embedding_size]
         """
-        parts = [self.embeddings[f](getattr(self, f"values_{f}")[ids]) for f in self.fields]
+        parts = [
+            embedding(getattr(self, f"values_{place}")[ids])
+            for place, embedding in enumerate(self.embeddings)
+        ]
         return torch.cat(parts, dim=-1)
 
 
 def _standardised(values: Tensor, rows: Tensor | None) -> Tensor:
     known = values[1:] if rows is None else values[rows]
-    return (values - known.mean()) / known.std().clamp(min=1e-8)
+    spread = known.std(correction=0)
+    return (values - known.mean()) / torch.where(spread > 0, spread, 1.0)

@@ -58,7 +58,7 @@ class GradientDecision(nn.Module):
             layer = nn.Linear(before, after)
             self.weights.append(nn.Parameter(layer.weight.detach().T.clone()))
             self.weights.append(nn.Parameter(layer.bias.detach().unsqueeze(0).clone()))
-        rates = torch.full((len(self.weights),), inner.learning_rate).log()
+        rates = torch.zeros(len(self.weights))  # logarithms, of the given rate
         self.log_rates = nn.Parameter(rates, requires_grad=inner.learn_rates)
 
     def start(self, users: Tensor) -> Weights:
@@ -77,7 +77,7 @@ class GradientDecision(nn.Module):
         with torch.enable_grad():  # RecBole evaluates without gradients
             weights = adapt(
                 list(self.weights),
-                list(self.log_rates.exp()),
+                list(self.inner.learning_rate * self.log_rates.exp()),
                 self._inputs(users, support.items),
                 targets,
                 support.mask,

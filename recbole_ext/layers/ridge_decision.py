@@ -46,7 +46,8 @@ class RidgeDecision(nn.Module):
         self.content, self.own, self.traces = content, own, traces
         self.size = size
         self.network = MLPLayers([content.size, *hidden, size], last_activation=False)
-        self.log_strength = nn.Parameter(torch.tensor(strength).log())
+        self.initial_strength = strength
+        self.log_strength = nn.Parameter(torch.tensor(0.0))  # of the initial one
 
     def factors(self, items: Tensor) -> Tensor:
         """Shape: [items, size] for items of shape [items]."""
@@ -66,7 +67,7 @@ class RidgeDecision(nn.Module):
             targets: what its ratings count as, shape: [tasks, ratings]
         """
         factors = once_each(self.factors, support.items)
-        strength = self.log_strength.exp()
+        strength = self.initial_strength * self.log_strength.exp()
         if self.traces is None:
             return [ridge_weights(factors, targets, support.mask, strength)]
         rated = (self.traces(support.items) * support.mask.unsqueeze(-1)).sum(1)  # [tasks, size]

@@ -35,7 +35,9 @@ class MeLU(MetaRecommender):
     def __init__(self, config: Config, dataset: ColdStartDataset) -> None:
         super().__init__(config, dataset)
         self.settings = MeLUSettings.read(config)
-        self.floor = fit_bias_floor(dataset) if self.settings.residual else None
+        self.floor = None
+        if self.settings.residual:
+            self.floor = fit_bias_floor(dataset, self.settings.user_shrinkage)
         build = self._ridge if self.settings.inner_solver == "ridge" else self._gradient
         self.decision = build(dataset)
 

@@ -18,7 +18,7 @@ from recbole_ext.cold_start_settings import ColdStartSettings
 from recbole_ext.data.cold_start_dataset import TASK_FIELD, ColdStartDataset
 from recbole_ext.data.tasks import Ratings, TaskBatch, TaskSet
 from recbole_ext.functional.inner_loop import Weights
-from recbole_ext.hyperparameters import Settings, flag, integer
+from recbole_ext.hyperparameters import Settings, flag, integer, real
 
 
 class MetaRecommender(GeneralRecommender):
@@ -52,20 +52,31 @@ class MetaRecommender(GeneralRecommender):
         Raises:
             ValueError: naming the key and its value.
         """
-        ColdStartSettings.read(config)
+        settings = ColdStartSettings.read(config)
         integer(config, "train_batch_size", minimum=1)
         flag(config, "floors")
+        real(config, "gradient_clamp", minimum=0)
+        ignored = config["ignored_fields"]
+        if ignored is not None and not isinstance(ignored, list | tuple):
+            raise ValueError(f"ignored_fields must be a list of names, got {ignored!r}")
+        for key in ("enable_amp", "enable_scaler"):
+            if config[key]:
+                raise ValueError(f"{key} must be False: {cls.__name__} trains in full precision")
+        if settings.warm_evaluation == "training" and _ranks(config):
+            raise ValueError(
+                "warm_evaluation: training is for value metrics: a ranking would be of training "
+                "queries; set warm_evaluation: held_out"
+            )
 
     @classmethod
     def derived_settings(cls, config: Settings) -> dict[str, Any]:
         """Defaults that follow from others: what a label is, and how a ranking is evaluated."""
         derived: dict[str, Any] = {"LABEL_FIELD": config["RATING_FIELD"]}
-        metrics = config["metrics"]
-        names = [metrics] if isinstance(metrics, str) else metrics
-        if all(metric_types.get(name.lower()) == EvaluatorType.RANKING for name in names):
+        if _ranks(config):
             cutoffs = config["topk"]
             first = cutoffs if isinstance(cutoffs, int) else cutoffs[0]
-            derived |= {"eval_args": {"mode": "full"}, "valid_metric": f"{names[0]}@{first}"}
+            metric = f"{_names(config['metrics'])[0]}@{first}"
+            derived |= {"eval_args": {"mode": "full"}, "valid_metric": metric}
         return derived
 
     @abstractmethod
@@ -164,12 +175,22 @@ class MetaRecommender(GeneralRecommender):
         if unknown.any():
             if not self._warned:
                 getLogger().warning(
-                    f"{int(unknown.sum())} users have no support set; they are scored by the "
-                    "meta-initialisation (said once)"
+                    "some users have no support set; they are scored by the meta-initialisation "
+                    "(said once)"
                 )
                 self._warned = True
             batch = batch.without_support(unknown, distinct)
         return batch.to(self.device), where.to(self.device)
+
+
+def _names(metrics: str | list[str]) -> list[str]:
+    return [metrics] if isinstance(metrics, str) else list(metrics)
+
+
+def _ranks(config: Settings) -> bool:
+    """Whether all metrics are of rankings; RecBole refuses a mixture."""
+    kinds = {metric_types.get(name.lower()) for name in _names(config["metrics"])}
+    return kinds == {EvaluatorType.RANKING}
 
 
 def _side_by_side(where: Tensor, items: Tensor, n_tasks: int) -> tuple[Tensor, Tensor]:
