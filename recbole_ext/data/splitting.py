@@ -9,7 +9,7 @@ from torch import Tensor
 
 from recbole_ext.cold_start_settings import ColdStartSettings
 from recbole_ext.data.scenarios import WARM
-from recbole_ext.data.tasks import TaskSet
+from recbole_ext.data.tasks import TaskSet, place_in_group
 
 
 @dataclass(frozen=True)
@@ -68,11 +68,10 @@ def split_tasks(
     table = _Table(users, items, ratings, scenarios)
     random = torch.Generator().manual_seed(settings.split_seed)
     order = torch.randperm(len(users), generator=random)
-    order = order[torch.argsort((4 * users + scenarios)[order], stable=True)]
-    _, owner, counts = torch.unique_consecutive(
-        (4 * users + scenarios)[order], return_inverse=True, return_counts=True
-    )
-    place = torch.arange(len(order)) - (counts.cumsum(0) - counts)[owner]
+    key = 4 * users + scenarios
+    order = order[torch.argsort(key[order], stable=True)]
+    _, owner, counts = torch.unique_consecutive(key[order], return_inverse=True, return_counts=True)
+    place = place_in_group(owner)
     least, most = settings.task_ratings
     judged = ((counts >= least) & (counts <= most))[owner]  # per rating, in the order above
     query = judged & (place < settings.query_size)
@@ -131,9 +130,7 @@ def _known(table: _Table, rows: Tensor, most: int, random: torch.Generator) -> T
     """For each user, what is known of them; of more than so many ratings some are drawn."""
     rows = rows[torch.randperm(len(rows), generator=random)]
     rows = rows[torch.argsort(table.users[rows], stable=True)]
-    counts = table.users[rows].bincount()
-    place = torch.arange(len(rows)) - (counts.cumsum(0) - counts)[table.users[rows]]
-    rows = rows[place < most]
+    rows = rows[place_in_group(table.users[rows]) < most]
     return _tasks(table, rows, torch.zeros(len(rows), dtype=torch.bool), table.users[rows])[0]
 
 

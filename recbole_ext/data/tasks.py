@@ -134,10 +134,20 @@ class TaskSet:
         return _cut(self, order, supports, queries)
 
 
+def place_in_group(owners: Tensor) -> Tensor:
+    """The place of each row within its group, from 0 on, shape: [n].
+
+    Args:
+        owners: the group of each row, in ascending order, shape: [n]
+    """
+    counts = owners.bincount()
+    return torch.arange(len(owners), device=owners.device) - (counts.cumsum(0) - counts)[owners]
+
+
 def _cut(tasks: TaskSet, order: Tensor, supports: Tensor, queries: Tensor) -> TaskSet:
     """Keep the first ``supports + queries`` ratings of each task, in a given order."""
-    place = torch.arange(len(order)) - torch.repeat_interleave(tasks.starts[:-1], tasks.sizes)
-    kept = order[place < torch.repeat_interleave(supports + queries, tasks.sizes)]
+    owners = torch.repeat_interleave(torch.arange(len(tasks)), tasks.sizes)
+    kept = order[place_in_group(owners) < (supports + queries)[owners]]
     starts = torch.cat([torch.zeros(1, dtype=torch.long), (supports + queries).cumsum(0)])
     return TaskSet(
         tasks.users, tasks.scenarios, starts, supports, tasks.items[kept], tasks.ratings[kept]

@@ -56,7 +56,7 @@ def floors(dataset: ColdStartDataset, valid: list[TaskBatch]) -> dict[str, Predi
         ),
         "item mean": lambda batch: of_item[batch.query.items],
         "support mean": partial(_support_mean, mean=mean),
-        "biases": lambda batch: bias(batch.query.items, batch.support),
+        "biases": partial(_biases, bias=bias),
         "biases + content ridge": _best(
             [partial(_fold_in, bias=bias, factors=content, strength=s) for s in STRENGTHS], valid
         ),

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from recbole_ext.cold_start_settings import ColdStartSettings
 from recbole_ext.data.cold_start_dataset import TASK_FIELD, ColdStartDataset
-from recbole_ext.data.tasks import Ratings, TaskBatch, TaskSet
+from recbole_ext.data.tasks import Ratings, TaskBatch, TaskSet, place_in_group
 from recbole_ext.functional.inner_loop import Weights
 from recbole_ext.hyperparameters import Settings, flag, integer, real
 
@@ -201,12 +201,9 @@ def _side_by_side(where: Tensor, items: Tensor, n_tasks: int) -> tuple[Tensor, T
         items: shape: [n]
         n_tasks: number of tasks.
     """
-    counts = where.bincount(minlength=n_tasks)
     order = torch.argsort(where, stable=True)
     slots = torch.empty_like(where)
-    slots[order] = (
-        torch.arange(len(where), device=where.device) - (counts.cumsum(0) - counts)[where[order]]
-    )
-    padded = items.new_zeros(n_tasks, int(counts.max()))
+    slots[order] = place_in_group(where[order])
+    padded = items.new_zeros(n_tasks, int(slots.max()) + 1)
     padded[where, slots] = items
     return slots, padded
