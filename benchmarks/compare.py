@@ -139,7 +139,8 @@ def measure(job: tuple[Run, dict[str, Any]]) -> Run:
 def run_all(name: str, jobs: int, given: dict[str, Any]) -> None:
     """Run what the file lacks, round by round: grids first, then their best on other seeds."""
     protocol, file = read_protocol(name), results_of(name)
-    file.parent.mkdir(exist_ok=True)
+    for folder in (file.parent, Path("log"), Path("log_tensorboard")):
+        folder.mkdir(exist_ok=True)  # RecBole's own making of a folder fails where two runs race
     os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")  # for the workers' numpy
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # ends the pool's workers as well
     while missing := missing_runs(protocol, read(file)):

@@ -9,6 +9,7 @@ from recbole_ext.data.checked_dataset import CheckedDataset
 from recbole_ext.data.cold_start_dataset import ColdStartDataset
 from recbole_ext.locations import PROPERTIES
 from recbole_ext.model.lambdaoptmf import LambdaOptMF
+from recbole_ext.model.mamo import MAMO
 from recbole_ext.model.melu import MeLU
 from recbole_ext.quick_start import load_data_and_model, objective_function, run, run_recbole
 from recbole_ext.registry import (
@@ -24,6 +25,7 @@ from recbole_ext.trainer.meta import MetaTrainer
 __version__ = "0.1.0"
 
 __all__ = [
+    "MAMO",
     "BilevelTrainer",
     "CheckedDataset",
     "ColdStartDataset",
@@ -41,6 +43,7 @@ __all__ = [
 install()
 register_model(LambdaOptMF, trainer=BilevelTrainer, dataset=CheckedDataset)
 register_model(MeLU, trainer=MetaTrainer, dataset=ColdStartDataset)
+register_model(MAMO, trainer=MetaTrainer, dataset=ColdStartDataset)
 register_extension(
     "regularizer",
     Extension(

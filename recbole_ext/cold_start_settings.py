@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from recbole_ext.hyperparameters import Settings, choice, flag, integer, real, share
+from recbole_ext.hyperparameters import Settings, all_or_integer, choice, flag, integer, real, share
 
 COLD_ITEM_RULES = ("share", "first_appearance", "field")
 WARM_EVALUATIONS = ("held_out", "training")
@@ -47,7 +47,7 @@ class ColdStartSettings:
             cold_item_threshold=_optional_real(config, "cold_item_threshold"),
             task_ratings=_interval(config, "task_ratings"),
             query_size=integer(config, "query_size", minimum=1),
-            support_size=_all_or_integer(config, "support_size"),
+            support_size=all_or_integer(config, "support_size", minimum=1),
             valid_user_ratio=share(config, "valid_user_ratio"),
             warm_evaluation=choice(config, "warm_evaluation", WARM_EVALUATIONS),
             train_on_all=flag(config, "train_on_all"),
@@ -86,10 +86,6 @@ def _interval(config: Settings, key: str) -> tuple[int, int]:
             f"{key} must be two whole numbers, the least and the most ratings, got {value!r}"
         )
     return value[0], value[1]
-
-
-def _all_or_integer(config: Settings, key: str) -> int | None:
-    return None if config[key] == "all" else integer(config, key, minimum=1)
 
 
 def _optional_real(config: Settings, key: str) -> float | None:

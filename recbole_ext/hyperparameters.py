@@ -44,6 +44,20 @@ def integer(config: Settings, key: str, minimum: int) -> int:
     return int(value)
 
 
+def all_or_integer(config: Settings, key: str, minimum: int) -> int | None:
+    """Read a whole number ``>= minimum``, or the word ``all``, which is ``None``.
+
+    Raises:
+        ValueError: if the value is neither.
+    """
+    if config[key] == "all":
+        return None
+    try:
+        return integer(config, key, minimum)
+    except ValueError as error:
+        raise ValueError(str(error).replace(" must be", " must be all or")) from None
+
+
 def real(config: Settings, key: str, minimum: float = -math.inf, above: float = -math.inf) -> float:
     """Read a finite number ``>= minimum`` and ``> above``.
 

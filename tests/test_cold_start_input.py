@@ -62,7 +62,11 @@ def broken(folder: Path, change: str) -> dict[str, Any]:
         ("", {"task_ratings": [5, 60]}, "task_ratings: a task of 5 ratings"),
         ("", {"task_ratings": [9, 6]}, "task_ratings must be two whole numbers"),
         ("", {"query_size": 0}, "query_size must be a whole number of at least 1, got 0"),
-        ("", {"support_size": 0}, "support_size must be a whole number of at least 1, got 0"),
+        (
+            "",
+            {"support_size": 0},
+            "support_size must be all or a whole number",
+        ),
         ("", {"cold_user_ratio": 1.0}, "cold_user_ratio must be a number above 0 and below 1"),
         ("", {"cold_item_rule": "new"}, "cold_item_rule must be one of share, first_appearance"),
         ("", {"warm_evaluation": "training"}, "set resample_queries: False"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -63,6 +65,10 @@ class TaskBatch:
 
     def __len__(self) -> int:
         return len(self.users)
+
+
+# Gives predicted ratings of the queries from the support sets, shape: [tasks, ratings].
+Predictor: TypeAlias = Callable[[TaskBatch], Tensor]
 
 
 @dataclass(frozen=True)

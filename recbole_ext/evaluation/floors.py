@@ -6,9 +6,8 @@ are chosen on the validation tasks. It predicts queries from support sets exactl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import partial
-from typing import TypeAlias
 
 import torch
 from sklearn.decomposition import TruncatedSVD
@@ -16,15 +15,12 @@ from torch import Tensor
 
 from recbole_ext.data.cold_start_dataset import ColdStartDataset
 from recbole_ext.data.content_matrix import content_matrix
-from recbole_ext.data.tasks import TaskBatch
+from recbole_ext.data.tasks import Predictor, TaskBatch
 from recbole_ext.functional.biases import shrunk_means
 from recbole_ext.functional.factorization import item_factors
 from recbole_ext.functional.inner_loop import mean_error
 from recbole_ext.functional.ridge import ridge_weights
 from recbole_ext.layers.bias_floor import BiasFloor, fit_bias_floor
-
-# Takes a batch of tasks, gives predicted ratings of its queries, shape: [tasks, ratings].
-Predictor: TypeAlias = Callable[[TaskBatch], Tensor]
 
 USER_SHRINKAGES = (3.0, 5.0, 10.0, 20.0)
 STRENGTHS = (3.0, 10.0, 30.0)

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from recbole_ext.data.cold_start_dataset import TASK_FIELD
 from recbole_ext.data.scenarios import SCENARIOS, WARM
-from recbole_ext.data.tasks import Ratings, TaskBatch, TaskSet
-from recbole_ext.evaluation.floors import Predictor, floors
+from recbole_ext.data.tasks import Predictor, Ratings, TaskBatch, TaskSet
+from recbole_ext.evaluation.floors import floors
 from recbole_ext.evaluation.graded_ndcg import GAINS, graded_ndcg
 from recbole_ext.recording import note_scenarios
 from recbole_ext.summary import scenario_table
@@ -37,7 +37,10 @@ def report_scenarios(trainer: Trainer, data: AbstractDataLoader) -> dict[str, fl
     model, dataset = trainer.model, data._dataset
     tasks = dataset.split.evaluation
     tested = dataset.inter_feat[TASK_FIELD].unique()
-    predictors: dict[str, Predictor] = {trainer.config["model"]: on_device(model)}
+    own = trainer.config["model"]
+    predictors: dict[str, Predictor] = {own: on_device(model, model.predict_tasks)}
+    for reading, predict in model.other_readings().items():
+        predictors[f"{own}, {reading}"] = on_device(model, predict)
     if trainer.config["floors"]:
         valid = batches(tasks, dataset.split.is_valid.nonzero().squeeze(-1))
         predictors.update(floors(dataset, [batch for batch, _ in valid]))
@@ -47,13 +50,13 @@ def report_scenarios(trainer: Trainer, data: AbstractDataLoader) -> dict[str, fl
         rows += judge(name, predict, tasks, tested, model.rating_range, trained)
     note_scenarios(rows)
     trainer.logger.info("test by scenario\n" + scenario_table(rows))
-    own = [row for row in rows if row["method"] == trainer.config["model"]]
-    return _flat(own, trainer.config["metric_decimal_place"])
+    mine = [row for row in rows if row["method"] == own]
+    return _flat(mine, trainer.config["metric_decimal_place"])
 
 
-def on_device(model: Any) -> Predictor:
-    """A model as a predictor from and to the CPU."""
-    return lambda batch: model.predict_tasks(batch.to(model.device)).cpu()
+def on_device(model: Any, predict: Predictor) -> Predictor:
+    """A model's predictions as a predictor from and to the CPU."""
+    return lambda batch: predict(batch.to(model.device)).cpu()
 
 
 def batches(tasks: TaskSet, chosen: Tensor) -> list[tuple[TaskBatch, Tensor]]:

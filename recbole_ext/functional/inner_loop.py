@@ -9,33 +9,40 @@ Reference:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
-# What a task adapts, each tensor with a leading dimension of tasks. Of a network alternately a
-# layer's weight, shape: [tasks, in, out], and its bias, shape: [tasks, 1, out].
-Weights: TypeAlias = list[Tensor]
+from recbole_ext.functional.inner_optimizers import InnerOptimizer, Weights
+
+# Gives each task's loss on some columns of its support set, shape: [tasks].
+SupportLoss: TypeAlias = Callable[[Weights, slice], Tensor]
 
 
-def mlp(inputs: Tensor, weights: Weights) -> Tensor:
-    """A network with ReLU between its layers and one output, each task with weights of its own.
+def mlp(
+    inputs: Tensor,
+    weights: Weights,
+    activation: Callable[[Tensor], Tensor] = torch.relu,
+    activate_last: bool = False,
+) -> Tensor:
+    """A network, each task with weights of its own.
 
     Args:
         inputs: shape: [tasks, ratings, in]
         weights: of each layer, shape: [tasks, in, out] and [tasks, 1, out]
+        activation: between the layers.
+        activate_last: after the last layer as well.
 
     Returns:
-        shape: [tasks, ratings]
+        shape: [tasks, ratings, out]
     """
-    last = len(weights) - 2
     for at in range(0, len(weights), 2):
         inputs = torch.baddbmm(weights[at + 1], inputs, weights[at])
-        if at < last:
-            inputs = inputs.relu()
-    return inputs.squeeze(-1)
+        if activate_last or at < len(weights) - 2:
+            inputs = activation(inputs)
+    return inputs
 
 
 def mean_error(predicted: Tensor, ratings: Tensor, mask: Tensor, kind: str = "squared") -> Tensor:
@@ -51,37 +58,51 @@ def mean_error(predicted: Tensor, ratings: Tensor, mask: Tensor, kind: str = "sq
         shape: [tasks]
     """
     errors = predicted - ratings
-    errors = errors.square() if kind == "squared" else errors.abs()
-    return (errors * mask).sum(-1) / mask.sum(-1).clamp(min=1)
+    return masked_mean(errors.square() if kind == "squared" else errors.abs(), mask)
+
+
+def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Mean of each row where the mask is 1; 0 for a row without any, shape: [tasks].
+
+    Args:
+        values: shape: [tasks, ratings]
+        mask: shape: [tasks, ratings]
+    """
+    return (values * mask).sum(-1) / mask.sum(-1).clamp(min=1)
+
+
+def mini_batches(ratings: int, size: int | None) -> list[slice]:
+    """The columns of a support set in parts of at most ``size``; in one part for ``None``."""
+    if size is None:
+        return [slice(None)]
+    return [slice(begin, begin + size) for begin in range(0, ratings, size)]
 
 
 def adapt(
-    parameters: Sequence[Tensor],
-    rates: Sequence[Tensor | float],
-    inputs: Tensor,
-    ratings: Tensor,
+    start: Weights,
+    loss: SupportLoss,
     mask: Tensor,
-    steps: int,
+    parts: Sequence[slice],
+    optimizer: InnerOptimizer,
     first_order: bool,
 ) -> Weights:
-    """Take gradient steps on each task's support loss, from the same weights for all tasks.
+    """Take one step on each part of each task's support set.
 
     Args:
-        parameters: each layer's weight, shape: [in, out], and bias, shape: [1, out]
-        rates: step size of each of them.
-        inputs: of the support set, shape: [tasks, ratings, in]
-        ratings: shape: [tasks, ratings]
-        mask: shape: [tasks, ratings]
-        steps: number of steps.
+        start: each task's weights to begin with.
+        loss: of a part.
+        mask: of the support sets; a task without ratings in a part takes no step on it,
+            shape: [tasks, ratings]
+        parts: columns of the support sets, in order; one may come again.
+        optimizer: takes the steps.
         first_order: hold the steps' gradients constant, so that no graph of them is kept.
 
     Returns:
-        Each task's weights; the parameters themselves for a task without support.
+        Each task's weights; those of the start for a task without support.
     """
-    weights = [parameter.expand(len(inputs), *parameter.shape) for parameter in parameters]
-    inputs = inputs.detach() if first_order else inputs
-    for _ in range(steps):
-        loss = mean_error(mlp(inputs, weights), ratings, mask).sum()
-        gradients = torch.autograd.grad(loss, weights, create_graph=not first_order)
-        weights = [w - rate * g for w, rate, g in zip(weights, rates, gradients, strict=True)]
+    weights = [w if w.requires_grad else w.detach().requires_grad_() for w in start]
+    for part in parts:
+        total = loss(weights, part).sum()
+        gradients = torch.autograd.grad(total, weights, create_graph=not first_order)
+        weights = optimizer.step(weights, gradients, mask[:, part].any(-1))
     return weights

@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 
 from recbole_ext.data.tasks import Ratings
-from recbole_ext.functional.inner_loop import Weights, adapt, mlp
+from recbole_ext.functional.inner_loop import mean_error, mlp
+from recbole_ext.functional.inner_optimizers import Weights
 from recbole_ext.layers.content import ContentEmbedding
-from recbole_ext.layers.warm_embedding import WarmEmbedding, once_each
-
-
-@dataclass(frozen=True)
-class InnerLoop:
-    """How the network adapts; ``properties/model/MeLU.yaml`` explains each field."""
-
-    steps: int
-    learning_rate: float
-    learn_rates: bool
-    first_order: bool
+from recbole_ext.layers.inner_loop import InnerLoop, InnerLoopSettings, for_each, network_weights
+from recbole_ext.layers.item_profile import ItemProfile
 
 
 class GradientDecision(nn.Module):
@@ -31,10 +20,9 @@ class GradientDecision(nn.Module):
 
     Args:
         user_content: of the users.
-        item_content: of the items.
+        items: what items are known by.
         hidden: sizes of the hidden layers.
         inner: how they adapt.
-        own: the items' own vectors, or ``None``.
 
     Reference:
         Lee et al. "MeLU." KDD 2019, equations 3 and 4, and Algorithm 1.
@@ -43,48 +31,35 @@ class GradientDecision(nn.Module):
     def __init__(
         self,
         user_content: ContentEmbedding,
-        item_content: ContentEmbedding,
+        items: ItemProfile,
         hidden: list[int],
-        inner: InnerLoop,
-        own: WarmEmbedding | None,
+        inner: InnerLoopSettings,
     ) -> None:
         super().__init__()
-        self.user_content, self.item_content, self.own = user_content, item_content, own
-        self.inner = inner
-        size = user_content.size + item_content.size
-        sizes = [size + (0 if own is None else own.rows.embedding_dim), *hidden, 1]
-        self.weights = nn.ParameterList()  # of each layer, the weight and the bias
-        for before, after in itertools.pairwise(sizes):
-            layer = nn.Linear(before, after)
-            self.weights.append(nn.Parameter(layer.weight.detach().T.clone()))
-            self.weights.append(nn.Parameter(layer.bias.detach().unsqueeze(0).clone()))
-        rates = torch.zeros(len(self.weights))  # logarithms, of the given rate
-        self.log_rates = nn.Parameter(rates, requires_grad=inner.learn_rates)
+        self.user_content, self.items = user_content, items
+        self.weights = network_weights([user_content.size + items.size, *hidden, 1])
+        self.inner = InnerLoop(inner, len(self.weights))
 
     def start(self, users: Tensor) -> Weights:
         """The weights before any step, for each of some users."""
-        return [weight.expand(len(users), *weight.shape) for weight in self.weights]
+        return for_each(self.weights, len(users))
 
-    def adapt(self, users: Tensor, support: Ratings, targets: Tensor) -> Weights:
+    def adapt(self, start: Weights, users: Tensor, support: Ratings, targets: Tensor) -> Weights:
         """Each task's weights after the inner steps.
 
         Args:
+            start: those before them.
             users: shape: [tasks]
             support: of the tasks.
             targets: what its ratings count as, shape: [tasks, ratings]
         """
-        first_order = self.inner.first_order or not self.training
-        with torch.enable_grad():  # RecBole evaluates without gradients
-            weights = adapt(
-                list(self.weights),
-                list(self.inner.learning_rate * self.log_rates.exp()),
-                self._inputs(users, support.items),
-                targets,
-                support.mask,
-                self.inner.steps,
-                first_order,
-            )
-        return weights if self.training else [weight.detach() for weight in weights]
+        inputs = self._inputs(users, support.items)
+
+        def loss(weights: Weights, part: slice) -> Tensor:
+            predicted = mlp(inputs[:, part], weights).squeeze(-1)
+            return mean_error(predicted, targets[:, part], support.mask[:, part])
+
+        return self.inner(start, loss, support.mask)
 
     def forward(self, users: Tensor, items: Tensor, weights: Weights) -> Tensor:
         """Shape: [tasks, items].
@@ -94,13 +69,9 @@ class GradientDecision(nn.Module):
             items: shape: [tasks, items]
             weights: the tasks', from :meth:`adapt`.
         """
-        return mlp(self._inputs(users, items), weights)
+        return mlp(self._inputs(users, items), weights).squeeze(-1)
 
     def _inputs(self, users: Tensor, items: Tensor) -> Tensor:
         """Shape: [tasks, items, inputs]."""
         user = self.user_content(users).unsqueeze(1).expand(-1, items.shape[1], -1)
-        return torch.cat([user, once_each(self._item, items)], dim=-1)
-
-    def _item(self, items: Tensor) -> Tensor:
-        content = self.item_content(items)
-        return content if self.own is None else torch.cat([content, self.own(items)], dim=-1)
+        return torch.cat([user, self.items(items)], dim=-1)

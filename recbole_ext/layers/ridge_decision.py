@@ -7,7 +7,7 @@ from recbole.model.layers import MLPLayers
 from torch import Tensor, nn
 
 from recbole_ext.data.tasks import Ratings
-from recbole_ext.functional.inner_loop import Weights
+from recbole_ext.functional.inner_optimizers import Weights
 from recbole_ext.functional.ridge import ridge_weights
 from recbole_ext.layers.content import ContentEmbedding
 from recbole_ext.layers.warm_embedding import WarmEmbedding, once_each
@@ -58,20 +58,21 @@ class RidgeDecision(nn.Module):
         """The vector of users of whom nothing is known: 0, shape: [tasks, size]."""
         return [self.log_strength.new_zeros(len(users), self.size)]
 
-    def adapt(self, users: Tensor, support: Ratings, targets: Tensor) -> Weights:
+    def adapt(self, start: Weights, users: Tensor, support: Ratings, targets: Tensor) -> Weights:
         """Each user's vector, shape: [tasks, size].
 
         Args:
+            start: around which vector it is sought, beside what the traces add up to.
             users: not looked at.
             support: of the tasks.
             targets: what its ratings count as, shape: [tasks, ratings]
         """
         factors = once_each(self.factors, support.items)
         strength = self.initial_strength * self.log_strength.exp()
-        if self.traces is None:
-            return [ridge_weights(factors, targets, support.mask, strength)]
-        rated = (self.traces(support.items) * support.mask.unsqueeze(-1)).sum(1)  # [tasks, size]
-        prior = rated / (support.mask.sum(-1, keepdim=True) + 1).sqrt()
+        prior = start[0]
+        if self.traces is not None:
+            rated = (self.traces(support.items) * support.mask.unsqueeze(-1)).sum(1)
+            prior = prior + rated / (support.mask.sum(-1, keepdim=True) + 1).sqrt()
         rest = targets - torch.einsum("trs,ts->tr", factors, prior)
         return [prior + ridge_weights(factors, rest, support.mask, strength)]
 

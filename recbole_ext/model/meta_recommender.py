@@ -16,8 +16,8 @@ from torch import Tensor
 
 from recbole_ext.cold_start_settings import ColdStartSettings
 from recbole_ext.data.cold_start_dataset import TASK_FIELD, ColdStartDataset
-from recbole_ext.data.tasks import Ratings, TaskBatch, TaskSet, place_in_group
-from recbole_ext.functional.inner_loop import Weights
+from recbole_ext.data.tasks import Predictor, Ratings, TaskBatch, TaskSet, place_in_group
+from recbole_ext.functional.inner_optimizers import Weights
 from recbole_ext.hyperparameters import Settings, flag, integer, real
 
 
@@ -120,6 +120,10 @@ class MetaRecommender(GeneralRecommender):
         """Adapt to each support set, then predict the query, shape: [tasks, ratings]."""
         adapted = self.adapt(batch.users, batch.support)
         return self.score(batch.users, batch.query.items, batch.support, adapted)
+
+    def other_readings(self) -> dict[str, Predictor]:
+        """Other predictions that can be read off the model, by name; a test reports them, too."""
+        return {}
 
     def calculate_loss(self, batch: TaskBatch) -> Tensor:
         """Mean over the tasks of the loss of their queries after adaptation, shape: []."""

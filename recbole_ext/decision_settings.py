@@ -1,17 +1,26 @@
-"""The hyper-parameters of MeLU, read and checked in one place."""
+"""The hyper-parameters of a decision that adapts, read and checked in one place."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from recbole_ext.hyperparameters import Settings, choice, flag, integer, integers, real
+from recbole_ext.hyperparameters import (
+    Settings,
+    all_or_integer,
+    choice,
+    flag,
+    integer,
+    integers,
+    real,
+)
+from recbole_ext.layers.inner_loop import INNER_OPTIMIZERS, InnerLoopSettings
 
 INNER_SOLVERS = ("ridge", "gradient")
 OUTER_LOSSES = ("absolute", "squared")
 
 
 @dataclass(frozen=True)
-class MeLUSettings:
+class DecisionSettings:
     """``properties/model/MeLU.yaml`` explains each field."""
 
     embedding_size: int
@@ -21,10 +30,7 @@ class MeLUSettings:
     ridge_strength: float
     factorized_start: int
     rated_items: bool
-    inner_steps: int
-    inner_learning_rate: float
-    learn_inner_rates: bool
-    first_order: bool
+    inner: InnerLoopSettings
     item_embedding: bool
     zero_unseen_values: bool
     residual: bool
@@ -32,7 +38,7 @@ class MeLUSettings:
     outer_loss: str
 
     @classmethod
-    def read(cls, config: Settings) -> MeLUSettings:
+    def read(cls, config: Settings) -> DecisionSettings:
         """Take the settings from RecBole's ``Config``.
 
         Raises:
@@ -47,10 +53,7 @@ class MeLUSettings:
             ridge_strength=real(config, "ridge_strength", above=0),
             factorized_start=integer(config, "factorized_start", minimum=0),
             rated_items=flag(config, "rated_items"),
-            inner_steps=integer(config, "inner_steps", minimum=1),
-            inner_learning_rate=real(config, "inner_learning_rate", above=0),
-            learn_inner_rates=flag(config, "learn_inner_rates"),
-            first_order=flag(config, "first_order"),
+            inner=_inner_loop(config),
             item_embedding=flag(config, "item_embedding"),
             zero_unseen_values=flag(config, "zero_unseen_values"),
             residual=flag(config, "residual"),
@@ -64,3 +67,14 @@ class MeLUSettings:
                 f"{settings.factorized_start}"
             )
         return settings
+
+
+def _inner_loop(config: Settings) -> InnerLoopSettings:
+    return InnerLoopSettings(
+        steps=integer(config, "inner_steps", minimum=1),
+        batch_size=all_or_integer(config, "inner_batch_size", minimum=1),
+        optimizer=choice(config, "inner_optimizer", tuple(INNER_OPTIMIZERS)),
+        learning_rate=real(config, "inner_learning_rate", above=0),
+        learn_rates=flag(config, "learn_inner_rates"),
+        first_order=flag(config, "first_order"),
+    )

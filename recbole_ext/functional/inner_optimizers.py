@@ -1,0 +1,95 @@
+"""Optimisers of an inner loop: differentiable, and each task with a state of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, TypeAlias
+
+import torch
+from torch import Tensor
+
+# What a task adapts, each tensor with a leading dimension of tasks. Of a network alternately a
+# layer's weight, shape: [tasks, in, out], and its bias, shape: [tasks, 1, out].
+Weights: TypeAlias = list[Tensor]
+
+_TINY = 1e-30  # the root of 0 has no derivative
+
+
+class InnerOptimizer(Protocol):
+    """What an inner loop asks of its optimiser."""
+
+    def step(self, weights: Weights, gradients: Sequence[Tensor], active: Tensor) -> Weights:
+        """New weights; those of a task that is not active stay.
+
+        Args:
+            weights: shape: [tasks, ...]
+            gradients: of the same shapes; 0 for a task that is not active.
+            active: whether a task takes this step, shape: [tasks]
+        """
+
+
+class GradientDescent:
+    """``w ← w − rate · g``.
+
+    Args:
+        rates: step size of each of the weights.
+    """
+
+    def __init__(self, rates: Sequence[Tensor | float]) -> None:
+        self.rates = rates
+
+    def step(self, weights: Weights, gradients: Sequence[Tensor], active: Tensor) -> Weights:
+        """See :class:`InnerOptimizer`."""
+        new = []
+        for w, rate, g in zip(weights, self.rates, gradients, strict=True):
+            if isinstance(rate, Tensor):
+                new.append(w - rate * g)
+            else:
+                new.append(torch.sub(w, g, alpha=rate))  # in one pass
+        return new
+
+
+class Adam:
+    """Adam with its usual constants, started anew for each support set.
+
+    Args:
+        rates: step size of each of the weights.
+
+    Reference:
+        Kingma and Ba. "Adam." ICLR 2015, Algorithm 1.
+    """
+
+    def __init__(
+        self,
+        rates: Sequence[Tensor | float],
+        betas: tuple[float, float] = (0.9, 0.999),
+        epsilon: float = 1e-8,
+    ) -> None:
+        self.rates, self.betas, self.epsilon = rates, betas, epsilon
+        self._means: Weights = []
+        self._squares: Weights = []
+        self._steps = torch.tensor(0.0)  # then of each task, shape: [tasks]
+
+    def step(self, weights: Weights, gradients: Sequence[Tensor], active: Tensor) -> Weights:
+        """See :class:`InnerOptimizer`."""
+        if not self._means:
+            self._means = [torch.zeros_like(g) for g in gradients]
+            self._squares = [torch.zeros_like(g) for g in gradients]
+        first, second = self.betas
+        self._steps = self._steps.to(active.device) + active
+        new = []
+        for at, (w, rate, g) in enumerate(zip(weights, self.rates, gradients, strict=True)):
+            mine = _along(active, g)
+            mean = first * self._means[at] + (1 - first) * g
+            square = second * self._squares[at] + (1 - second) * g.square()
+            self._means[at] = torch.where(mine, mean, self._means[at])
+            self._squares[at] = torch.where(mine, square, self._squares[at])
+            count = _along(self._steps.to(g.dtype).clamp(min=1), g)
+            root = (square / (1 - second**count) + _TINY).sqrt() + self.epsilon
+            new.append(torch.where(mine, w - rate * mean / (1 - first**count) / root, w))
+        return new
+
+
+def _along(values: Tensor, like: Tensor) -> Tensor:
+    """Values of tasks, shape: [tasks, 1, ...] with as many dimensions as another tensor."""
+    return values.reshape(-1, *[1] * (like.dim() - 1))

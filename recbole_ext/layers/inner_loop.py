@@ -1,0 +1,98 @@
+"""The inner loop of a decision that adapts by gradient steps."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from recbole_ext.functional.inner_loop import SupportLoss, adapt, mini_batches
+from recbole_ext.functional.inner_optimizers import Adam, GradientDescent, Weights
+
+INNER_OPTIMIZERS = {"sgd": GradientDescent, "adam": Adam}
+
+
+@dataclass(frozen=True)
+class InnerLoopSettings:
+    """How a network adapts; ``properties/model/MeLU.yaml`` explains each field."""
+
+    steps: int
+    batch_size: int | None
+    optimizer: str
+    learning_rate: float
+    learn_rates: bool
+    first_order: bool
+
+
+class InnerLoop(nn.Module):
+    """Steps on a support set, with a step size for each of the weights that may be learnt.
+
+    Args:
+        settings: of the steps.
+        n_weights: number of tensors that adapt.
+    """
+
+    def __init__(self, settings: InnerLoopSettings, n_weights: int) -> None:
+        super().__init__()
+        self.settings = settings
+        # Logarithms, of the given rate.
+        self.log_rates = nn.Parameter(torch.zeros(n_weights), requires_grad=settings.learn_rates)
+
+    def forward(self, start: Weights, loss: SupportLoss, mask: Tensor) -> Weights:
+        """Each task's weights after the steps, without a graph of them unless in training.
+
+        Args:
+            start: the weights to begin with.
+            loss: see :func:`~recbole_ext.functional.inner_loop.adapt`.
+            mask: shape: [tasks, ratings]
+        """
+        settings = self.settings
+        parts = mini_batches(mask.shape[1], settings.batch_size) * settings.steps
+        first_order = settings.first_order or not self.training
+        if not self.training:
+            start = [weight.detach() for weight in start]
+        with torch.enable_grad():  # RecBole evaluates without gradients
+            optimizer = INNER_OPTIMIZERS[settings.optimizer](self.rates())
+            weights = adapt(start, loss, mask, parts, optimizer, first_order)
+        return weights if self.training else [weight.detach() for weight in weights]
+
+    def rates(self) -> list[Tensor | float]:
+        """The step size of each of the weights."""
+        rate = self.settings.learning_rate
+        if not self.settings.learn_rates:
+            return [rate] * len(self.log_rates)
+        return list(rate * self.log_rates.exp())
+
+    def steps_on(self, mask: Tensor) -> Tensor:
+        """How many steps each support set is given, shape: [tasks].
+
+        Args:
+            mask: shape: [tasks, ratings]
+        """
+        parts = mini_batches(mask.shape[1], self.settings.batch_size)
+        active = [mask[:, part].any(-1) for part in parts]
+        return self.settings.steps * sum(active, mask.new_zeros(len(mask)))
+
+
+def network_weights(sizes: list[int]) -> nn.ParameterList:
+    """Weights and biases of linear layers, started as ``nn.Linear`` does.
+
+    Args:
+        sizes: of the inputs and of each layer.
+
+    Returns:
+        Of each layer alternately shape: [in, out] and shape: [1, out]
+    """
+    weights = nn.ParameterList()
+    for before, after in itertools.pairwise(sizes):
+        layer = nn.Linear(before, after)
+        weights.append(nn.Parameter(layer.weight.detach().T.clone()))
+        weights.append(nn.Parameter(layer.bias.detach().unsqueeze(0).clone()))
+    return weights
+
+
+def for_each(weights: nn.ParameterList, tasks: int) -> Weights:
+    """The same weights for each of some tasks."""
+    return [weight.expand(tasks, *weight.shape) for weight in weights]

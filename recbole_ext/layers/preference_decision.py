@@ -1,0 +1,139 @@
+"""MAMO's three networks, which a task adapts together with its own preference matrix."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import leaky_relu
+
+from recbole_ext.data.tasks import Ratings
+from recbole_ext.functional.inner_loop import mlp
+from recbole_ext.functional.inner_optimizers import Weights
+from recbole_ext.layers.content import ContentEmbedding
+from recbole_ext.layers.inner_loop import InnerLoop, InnerLoopSettings, for_each, network_weights
+from recbole_ext.layers.item_profile import ItemProfile
+from recbole_ext.layers.rating_heads import ClassHead, ValueHead
+
+
+class PreferenceDecision(nn.Module):
+    """``θ_u`` and ``θ_i`` embed a user and an item, ``θ_r`` rates the pair.
+
+    The first layer of ``θ_r`` is the task's preference matrix ``M_{u,I}``. A task's weights are
+    those of ``θ_u``, ``θ_i`` and the rest of ``θ_r``, and last its preference matrix.
+
+    Args:
+        user_content: the profile ``p_u``.
+        items: the profile ``p_i``.
+        hidden: sizes of the hidden layers of each network.
+        size: of the embeddings (d).
+        head: what the outputs mean.
+        inner: how the weights adapt.
+
+    Reference:
+        Dong et al. "MAMO." KDD 2020, section 3.1 and Algorithm 1.
+    """
+
+    def __init__(
+        self,
+        user_content: ContentEmbedding,
+        items: ItemProfile,
+        hidden: list[int],
+        size: int,
+        head: ValueHead | ClassHead,
+        inner: InnerLoopSettings,
+    ) -> None:
+        super().__init__()
+        self.user_content, self.items, self.head = user_content, items, head
+        self.of_user = network_weights([user_content.size, *hidden, size])
+        self.of_item = network_weights([items.size, *hidden, size])
+        self.of_rating = network_weights([2 * size, *hidden, head.outputs])
+        self.preference_shape = (2 * size, 2 * size)
+        self.preference = nn.Parameter(torch.empty(self.preference_shape))
+        nn.init.xavier_normal_(self.preference)
+        count = len(self.of_user) + len(self.of_item) + len(self.of_rating) + 1
+        self.inner = InnerLoop(inner, count)
+
+    @property
+    def weight_size(self) -> int:
+        """Number of weights in ``θ_u``."""
+        return sum(weight.numel() for weight in self.of_user)
+
+    def start(self, users: Tensor, bias: Tensor | None, preference: Tensor | None) -> Weights:
+        """``θ_u = φ_u − bias``, ``θ_i = φ_i``, ``θ_r = φ_r`` and ``M_{u,I}``.
+
+        Args:
+            users: shape: [tasks]
+            bias: what the memory of features says, shape: [tasks, weight_size]
+            preference: what the memory of tasks says, shape: [tasks, *preference_shape]; without
+                it all tasks start from one matrix, which is learnt.
+        """
+        tasks = len(users)
+        of_user = for_each(self.of_user, tasks)
+        if bias is not None:
+            parts = bias.split([weight.numel() for weight in self.of_user], dim=-1)
+            of_user = [w - b.view_as(w) for w, b in zip(of_user, parts, strict=True)]
+        if preference is None:
+            preference = self.preference.expand(tasks, *self.preference_shape)
+        others = for_each(self.of_item, tasks) + for_each(self.of_rating, tasks)
+        return [*of_user, *others, preference]
+
+    def adapt(self, start: Weights, users: Tensor, support: Ratings, targets: Tensor) -> Weights:
+        """Each task's weights after the inner steps.
+
+        Args:
+            start: those before them.
+            users: shape: [tasks]
+            support: of the tasks.
+            targets: what its ratings count as, shape: [tasks, ratings]
+        """
+        user, items = self.user_content(users), self.items(support.items)
+
+        def loss(weights: Weights, part: slice) -> Tensor:
+            outputs = self._rate(user, items[:, part], weights)
+            return self.head.error(outputs, targets[:, part], support.mask[:, part])
+
+        return self.inner(start, loss, support.mask)
+
+    def outputs(self, users: Tensor, items: Tensor, weights: Weights) -> Tensor:
+        """What the head makes ratings of, shape: [tasks, items, outputs].
+
+        Args:
+            users: shape: [tasks]
+            items: shape: [tasks, items]
+            weights: the tasks', from :meth:`adapt`.
+        """
+        return self._rate(self.user_content(users), self.items(items), weights)
+
+    def forward(self, users: Tensor, items: Tensor, weights: Weights) -> Tensor:
+        """Predicted targets, shape: [tasks, items]; arguments as of :meth:`outputs`."""
+        return self.head(self.outputs(users, items, weights))
+
+    def to_remember(
+        self, start: Weights, adapted: Weights, support: Ratings
+    ) -> tuple[Tensor, Tensor]:
+        """The mean gradient of ``θ_u`` over the inner steps, and the task's preference matrix.
+
+        The gradient is how far ``θ_u`` went, divided by the step size and the number of steps.
+
+        Args:
+            start: the tasks' weights before they adapted.
+            adapted: and after.
+            support: what they adapted to.
+
+        Returns:
+            shape: [tasks, weight_size], shape: [tasks, *preference_shape]
+        """
+        of_user = len(self.of_user)
+        rates = self.inner.rates()[:of_user]
+        went = zip(start[:of_user], adapted[:of_user], rates, strict=True)
+        moved = [((before - after) / rate).flatten(1) for before, after, rate in went]
+        steps = self.inner.steps_on(support.mask).clamp(min=1).unsqueeze(-1)
+        return torch.cat(moved, dim=-1) / steps, adapted[-1]
+
+    def _rate(self, user: Tensor, items: Tensor, weights: Weights) -> Tensor:
+        a, b = len(self.of_user), len(self.of_user) + len(self.of_item)
+        user = mlp(user.unsqueeze(1), weights[:a], leaky_relu, activate_last=True)
+        items = mlp(items, weights[a:b], leaky_relu, activate_last=True)
+        pair = torch.cat([user.expand_as(items), items], dim=-1)  # [tasks, items, 2d]
+        preferred = leaky_relu(pair @ weights[-1])
+        return mlp(preferred, weights[b:-1], leaky_relu)

@@ -1,0 +1,58 @@
+"""The ridge decision, each user's vector sought around what memories say of users alike."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from recbole_ext.data.tasks import Ratings
+from recbole_ext.functional.inner_optimizers import Weights
+from recbole_ext.layers.content import ContentEmbedding
+from recbole_ext.layers.ridge_decision import RidgeDecision
+
+
+class PriorRidgeDecision(RidgeDecision):
+    """MAMO's memories in front of a ridge regression.
+
+    What ``θ_u`` and the preference matrix are to the paper's networks, a user's vector is here: it
+    is sought around ``φ − bias + preference``, with ``φ`` learnt.
+
+    Args:
+        user_content: what memories are asked by.
+        **ridge: as of :class:`~recbole_ext.layers.ridge_decision.RidgeDecision`.
+    """
+
+    def __init__(self, user_content: ContentEmbedding, **ridge: Any) -> None:
+        super().__init__(**ridge)
+        self.user_content = user_content
+        self.vector = nn.Parameter(torch.zeros(self.size))
+        self.weight_size = self.size
+        self.preference_shape = (self.size,)
+
+    def start(  # type: ignore[override]  # two more arguments
+        self, users: Tensor, bias: Tensor | None, preference: Tensor | None
+    ) -> Weights:
+        """Around what each user's vector is sought, shape: [tasks, size].
+
+        Args:
+            users: shape: [tasks]
+            bias: what the memory of features says, shape: [tasks, size]
+            preference: what the memory of tasks says, shape: [tasks, size]
+        """
+        start = self.vector.expand(len(users), -1)
+        start = start if bias is None else start - bias
+        return [start if preference is None else start + preference]
+
+    def to_remember(
+        self, start: Weights, adapted: Weights, support: Ratings
+    ) -> tuple[Tensor, Tensor]:
+        """How far back the start is from the user's vector, and the vector; shape: [tasks, size].
+
+        Args:
+            start: before adaptation.
+            adapted: after.
+            support: not looked at.
+        """
+        return start[0] - adapted[0], adapted[0]
