@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from recbole_ext.functional.inner_loop import adapt, mean_error, mini_batches, mlp
+from recbole_ext.functional.factored_weight import FactoredWeight
+from recbole_ext.functional.inner_loop import adapt, descend, mean_error, mini_batches, mlp
 from recbole_ext.functional.inner_optimizers import Adam, GradientDescent, Weights
 from recbole_ext.functional.ridge import ridge_weights
 
@@ -70,6 +71,8 @@ def adapted(
 
     parts = mini_batches(x.shape[1], size) * steps
     start = [parameter.expand(len(x), *parameter.shape) for parameter in parameters]
+    if optimizer == "descend":
+        return descend(start, loss, mask, parts, rates)
     kind = GradientDescent if optimizer == "sgd" else Adam
     return adapt(start, loss, mask, parts, kind(rates), first_order)
 
@@ -110,6 +113,33 @@ def test_losses_and_meta_gradients_equal_a_loop_over_users_with_higher(
         total = [a + b / len(tasks) for a, b in zip(total, gradients, strict=True)]
     assert loss.item() == pytest.approx(sum(losses) / len(losses), abs=1e-10)
     torch.testing.assert_close(list(found), total, rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize(("steps", "size"), [(1, None), (2, None), (2, 3), (5, 2)])
+def test_steps_kept_as_rows_give_the_same_weights_and_derivatives(
+    network: nn.Sequential, steps: int, size: int | None
+) -> None:
+    _, padded = ragged_tasks()
+    found = []
+    for optimizer in ("sgd", "descend"):
+        start = parameters_of(network)
+        weights = adapted(
+            start, [0.1, 0.2, 0.1, 0.3, 0.1, 0.1], padded, steps, True, size, optimizer
+        )
+        loss = query_loss(padded, weights)
+        found.append([*weights, *torch.autograd.grad(loss, list(network.parameters()))])
+    torch.testing.assert_close(*found, rtol=1e-10, atol=1e-12)
+
+
+def test_weights_are_kept_as_rows_where_that_is_less_work_and_applied_once_in_a_step() -> None:
+    weight = double(2, 6, 9)
+    assert FactoredWeight.pays(weight, 23)
+    assert not FactoredWeight.pays(weight, 24)
+    assert not FactoredWeight.pays(double(2, 1, 9), 1)  # a bias
+    factored = FactoredWeight(weight, 4)
+    factored.apply(double(2, 4, 6))
+    with pytest.raises(RuntimeError, match="once in a step"):
+        factored.apply(double(2, 4, 6))
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])

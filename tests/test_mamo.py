@@ -18,6 +18,12 @@ __all__ = ["cold_world"]
 
 PAPER = {"preset": "paper", "mlp_hidden_size": [6], "inner_learning_rate": 0.05}
 REGRESSION = {"head": "regression", "outer_loss": "squared", "first_order": False}
+HEADS = {
+    "paper": {},
+    "wide": {"embedding_size": 24, "mlp_hidden_size": []},  # its steps are kept as rows
+    "second order": {"first_order": False},
+    "regression": REGRESSION,
+}
 
 
 def in_double(cold_world: dict[str, Any], **settings: Any) -> Run:
@@ -43,9 +49,7 @@ def double_batch(run: Run, tasks: int) -> Any:
 
 @pytest.mark.parametrize("tasks", [1, 5])
 @pytest.mark.parametrize("rule", ["mean", "sequential"])
-@pytest.mark.parametrize(
-    "head", [{}, {"first_order": False}, REGRESSION], ids=["paper", "second order", "regression"]
-)
+@pytest.mark.parametrize("head", HEADS.values(), ids=HEADS)
 def test_losses_gradients_and_writes_are_those_of_the_papers_equations_user_by_user(
     tasks: int, rule: str, head: dict[str, Any], cold_world: dict[str, Any]
 ) -> None:

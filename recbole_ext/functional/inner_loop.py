@@ -15,15 +15,16 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
+from recbole_ext.functional.factored_weight import FactoredWeight, linear
 from recbole_ext.functional.inner_optimizers import InnerOptimizer, Weights
 
 # Gives each task's loss on some columns of its support set, shape: [tasks].
-SupportLoss: TypeAlias = Callable[[Weights, slice], Tensor]
+SupportLoss: TypeAlias = Callable[[Sequence[Tensor | FactoredWeight], slice], Tensor]
 
 
 def mlp(
     inputs: Tensor,
-    weights: Weights,
+    weights: Sequence[Tensor | FactoredWeight],
     activation: Callable[[Tensor], Tensor] = torch.relu,
     activate_last: bool = False,
 ) -> Tensor:
@@ -39,7 +40,7 @@ def mlp(
         shape: [tasks, ratings, out]
     """
     for at in range(0, len(weights), 2):
-        inputs = torch.baddbmm(weights[at + 1], inputs, weights[at])
+        inputs = linear(inputs, weights[at], weights[at + 1])  # type: ignore[arg-type]
         if activate_last or at < len(weights) - 2:
             inputs = activation(inputs)
     return inputs
@@ -106,3 +107,40 @@ def adapt(
         gradients = torch.autograd.grad(total, weights, create_graph=not first_order)
         weights = optimizer.step(weights, gradients, mask[:, part].any(-1))
     return weights
+
+
+def descend(
+    start: Weights, loss: SupportLoss, mask: Tensor, parts: Sequence[slice], rates: Sequence[float]
+) -> Weights:
+    """As :func:`adapt` by plain gradient steps of first order, with fewer numbers written.
+
+    Args:
+        start: each task's weights to begin with.
+        loss: of a part; it applies each weight once, by :func:`~factored_weight.linear`.
+        mask: shape: [tasks, ratings]
+        parts: columns of the support sets, in order.
+        rates: step size of each of the weights.
+
+    Returns:
+        Each task's weights.
+    """
+    room = sum(mask[:, part].shape[1] for part in parts)
+    weights = [
+        FactoredWeight(w, room) if FactoredWeight.pays(w, room) else w.detach().requires_grad_()
+        for w in start
+    ]
+    for part in parts:
+        total = loss(weights, part).sum()
+        of = [w.outputs if isinstance(w, FactoredWeight) else w for w in weights]
+        for at, gradient in enumerate(torch.autograd.grad(total, of)):
+            weight = weights[at]
+            if isinstance(weight, FactoredWeight):
+                weight.step(gradient, rates[at])
+            else:
+                weights[at] = torch.sub(weight.detach(), gradient, alpha=rates[at]).requires_grad_()
+    ended = [w.dense() if isinstance(w, FactoredWeight) else w.detach() for w in weights]
+    # The steps are constants: a weight's derivative is that of its start.
+    return [
+        w if isinstance(weight, FactoredWeight) else before + (w - before.detach())
+        for weight, w, before in zip(weights, ended, start, strict=True)
+    ]

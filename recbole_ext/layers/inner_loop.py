@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from recbole_ext.functional.inner_loop import SupportLoss, adapt, mini_batches
+from recbole_ext.functional.inner_loop import SupportLoss, adapt, descend, mini_batches
 from recbole_ext.functional.inner_optimizers import Adam, GradientDescent, Weights
 
 INNER_OPTIMIZERS = {"sgd": GradientDescent, "adam": Adam}
@@ -51,19 +51,26 @@ class InnerLoop(nn.Module):
         settings = self.settings
         parts = mini_batches(mask.shape[1], settings.batch_size) * settings.steps
         first_order = settings.first_order or not self.training
+        rates = self.rates()
         if not self.training:
             start = [weight.detach() for weight in start]
+        given = [rate for rate in rates if isinstance(rate, float)]
+        plain = settings.optimizer == "sgd" and len(given) == len(rates)
         with torch.enable_grad():  # RecBole evaluates without gradients
-            optimizer = INNER_OPTIMIZERS[settings.optimizer](self.rates())
-            weights = adapt(start, loss, mask, parts, optimizer, first_order)
+            if first_order and plain:
+                weights = descend(start, loss, mask, parts, given)
+            else:
+                optimizer = INNER_OPTIMIZERS[settings.optimizer](rates)
+                weights = adapt(start, loss, mask, parts, optimizer, first_order)
         return weights if self.training else [weight.detach() for weight in weights]
 
     def rates(self) -> list[Tensor | float]:
-        """The step size of each of the weights."""
+        """The step size of each of the weights; to be differentiated where it is learnt."""
         rate = self.settings.learning_rate
         if not self.settings.learn_rates:
             return [rate] * len(self.log_rates)
-        return list(rate * self.log_rates.exp())
+        rates = rate * self.log_rates.exp()
+        return list(rates) if self.training else rates.tolist()
 
     def steps_on(self, mask: Tensor) -> Tensor:
         """How many steps each support set is given, shape: [tasks].

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
 from recbole_ext.data.tasks import Ratings
+from recbole_ext.functional.factored_weight import linear
 from recbole_ext.functional.inner_loop import mlp
 from recbole_ext.functional.inner_optimizers import Weights
 from recbole_ext.layers.content import ContentEmbedding
@@ -135,5 +136,5 @@ class PreferenceDecision(nn.Module):
         user = mlp(user.unsqueeze(1), weights[:a], leaky_relu, activate_last=True)
         items = mlp(items, weights[a:b], leaky_relu, activate_last=True)
         pair = torch.cat([user.expand_as(items), items], dim=-1)  # [tasks, items, 2d]
-        preferred = leaky_relu(pair @ weights[-1])
+        preferred = leaky_relu(linear(pair, weights[-1]))
         return mlp(preferred, weights[b:-1], leaky_relu)
