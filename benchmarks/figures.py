@@ -1,9 +1,7 @@
 """The pictures of docs/models/LambdaOptMF.md, drawn from results/ and from a run's λ dump.
 
-    python benchmarks/figures.py                     # from results/ml-1m-recbole-gnn.jsonl
-    python benchmarks/figures.py --dump saved/LambdaOptMF-…-lambda --name ml-100k
-
-needs the extra ``docs`` (matplotlib).
+python benchmarks/figures.py                     # from results/ml-1m-recbole-gnn.jsonl
+python benchmarks/figures.py --dump saved/LambdaOptMF-…-lambda --name ml-100k
 """
 
 from __future__ import annotations

@@ -7,10 +7,12 @@ as ``recbole.quick_start.run_recbole(model="LambdaOptMF", dataset="ml-100k")``, 
 from recbole_ext.bilevel_settings import check_extended
 from recbole_ext.data.checked_dataset import CheckedDataset
 from recbole_ext.data.cold_start_dataset import ColdStartDataset
+from recbole_ext.data.rating_dataset import RatingDataset
 from recbole_ext.locations import PROPERTIES
 from recbole_ext.model.lambdaoptmf import LambdaOptMF
 from recbole_ext.model.mamo import MAMO
 from recbole_ext.model.melu import MeLU
+from recbole_ext.model.resnetmf import ResNetMF
 from recbole_ext.quick_start import load_data_and_model, objective_function, run, run_recbole
 from recbole_ext.registry import (
     Extension,
@@ -32,6 +34,8 @@ __all__ = [
     "LambdaOptMF",
     "MeLU",
     "MetaTrainer",
+    "RatingDataset",
+    "ResNetMF",
     "known_models",
     "load_data_and_model",
     "objective_function",
@@ -44,6 +48,7 @@ install()
 register_model(LambdaOptMF, trainer=BilevelTrainer, dataset=CheckedDataset)
 register_model(MeLU, trainer=MetaTrainer, dataset=ColdStartDataset)
 register_model(MAMO, trainer=MetaTrainer, dataset=ColdStartDataset)
+register_model(ResNetMF, dataset=RatingDataset)
 register_extension(
     "regularizer",
     Extension(

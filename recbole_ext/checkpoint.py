@@ -19,7 +19,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from recbole_ext.random_state import capture_random_state, restore_random_state
-from recbole_ext.recording import note_checkpoint, note_validation
+from recbole_ext.recording import note_checkpoint, note_resumed, note_validation
 from recbole_ext.safe_file import (
     convert_trusted_checkpoint,
     load_checkpoint,
@@ -88,7 +88,7 @@ def resume_checkpoint(trainer: Trainer, resume_file: str | Path) -> None:
     trainer.resumed_random_state = checkpoint.get("random_state")
     if trainer.resumed_random_state is None:
         getLogger().warning(f"{resume_file} holds no random state: the run will not be the same")
-    note_checkpoint(str(resume_file))
+    note_resumed(str(resume_file), checkpoint["epoch"])
     trainer.logger.info(f"Checkpoint loaded. Resume training from epoch {trainer.start_epoch}")
 
 

@@ -6,8 +6,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from logging import getLogger
 from time import perf_counter
 from typing import Any
+
+from recbole_ext.learning_curve import curve_file, read_curve, write_curve
 
 _current: ContextVar[Recording | None] = ContextVar("recording", default=None)
 
@@ -25,6 +28,7 @@ class Recording:
         scenarios: the test's metrics by scenario and method, of a cold-start model.
         phase: the phase under way.
         since: when it began.
+        before: seconds that a resumed run had taken before it was interrupted.
     """
 
     seconds: dict[str, float] = field(default_factory=dict)
@@ -34,6 +38,7 @@ class Recording:
     scenarios: list[dict[str, Any]] | None = None
     phase: str = "loading"
     since: float = field(default_factory=lambda: perf_counter())
+    before: float = 0.0
 
     def switch(self, phase: str) -> str:
         """Count the time for the phase under way, and begin another; returns the former."""
@@ -41,6 +46,22 @@ class Recording:
         self.seconds[self.phase] = self.seconds.get(self.phase, 0.0) + now - self.since
         former, self.phase, self.since = self.phase, phase, now
         return former
+
+    def write_curve(self) -> None:
+        """Write the curve so far beside the checkpoint, once there is one."""
+        if self.checkpoint and self.curve:
+            write_curve(self.curve, curve_file(self.checkpoint))
+
+    def resume_curve(self, epoch: int) -> None:
+        """Take up the curve beside the checkpoint, up to an epoch."""
+        file = curve_file(self.checkpoint or "")
+        try:
+            self.curve = [point for point in read_curve(file) if point["epoch"] <= epoch]
+        except FileNotFoundError:
+            return
+        except ValueError as error:
+            getLogger().warning(f"the learning curve begins anew: {error}")
+        self.before = self.curve[-1]["seconds"] if self.curve else 0.0
 
 
 @contextmanager
@@ -60,6 +81,15 @@ def note_checkpoint(path: str) -> None:
     record = _current.get()
     if record is not None:
         record.checkpoint = path
+        record.write_curve()
+
+
+def note_resumed(path: str, epoch: int) -> None:
+    """Tell the recording under way, if any, that a run goes on after an epoch of a checkpoint."""
+    record = _current.get()
+    if record is not None:
+        record.checkpoint = path
+        record.resume_curve(epoch)
 
 
 def note_validation(epoch: int, train_loss: Any, result: dict[str, float]) -> None:
@@ -67,10 +97,11 @@ def note_validation(epoch: int, train_loss: Any, result: dict[str, float]) -> No
     record = _current.get()
     if record is not None:
         spent = record.seconds.get("training", 0.0) + record.seconds.get("validation", 0.0)
-        seconds = round(spent + perf_counter() - record.since, 2)
+        seconds = round(record.before + spent + perf_counter() - record.since, 2)
         record.curve.append(
             {"epoch": epoch, "seconds": seconds, "train_loss": train_loss, **result}
         )
+        record.write_curve()
 
 
 def note_frequency_groups(groups: dict[str, list[dict[str, Any]]]) -> None:

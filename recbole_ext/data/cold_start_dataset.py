@@ -8,7 +8,7 @@ from recbole.data.dataset import Dataset
 from recbole.utils import FeatureType
 
 from recbole_ext.cold_start_settings import ColdStartSettings
-from recbole_ext.data.checked_dataset import CheckedDataset
+from recbole_ext.data.rating_dataset import RatingDataset
 from recbole_ext.data.scenarios import scenarios
 from recbole_ext.data.splitting import ColdStartSplit, split_tasks
 
@@ -16,8 +16,8 @@ TASK_FIELD = "task_id"
 _CONTENT = (FeatureType.TOKEN, FeatureType.TOKEN_SEQ, FeatureType.FLOAT)
 
 
-class ColdStartDataset(CheckedDataset):
-    """A ``Dataset`` whose ``build`` makes tasks for warm and cold users and items.
+class ColdStartDataset(RatingDataset):
+    """A dataset of ratings whose ``build`` makes tasks for warm and cold users and items.
 
     Attributes:
         split: after ``build``, who may see which rating; all three parts carry the same.
@@ -26,23 +26,6 @@ class ColdStartDataset(CheckedDataset):
 
     split: ColdStartSplit
     without_cold_field: NDArray[np.bool_]
-
-    def _load_inter_feat(self, token: str, dataset_path: str) -> None:
-        super()._load_inter_feat(token, dataset_path)
-        field, file = self.config["RATING_FIELD"], f"{dataset_path}/{token}.inter"
-        if field not in self.inter_feat:
-            raise ValueError(
-                f"{file}: no column {field} among the loaded ones "
-                f"({', '.join(self.inter_feat.columns)}); check load_col and RATING_FIELD"
-            )
-        if self.field2type[field] != FeatureType.FLOAT:
-            raise ValueError(f"{file}: {field} must be a column of numbers, as in {field}:float")
-        missing = self.inter_feat[field].isna()
-        if missing.any():
-            raise ValueError(
-                f"{file}: {field} is NaN in {int(missing.sum())} rows, the first in line "
-                f"{int(missing.to_numpy().argmax()) + 2}; remove them"
-            )
 
     def _data_filtering(self) -> None:
         super()._data_filtering()

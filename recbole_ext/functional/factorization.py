@@ -9,6 +9,13 @@ from torch import Tensor
 
 
 def item_factors(
+    users: Tensor, items: Tensor, targets: Tensor, n_items: int, size: int, strength: float
+) -> Tensor:
+    """The items' part of :func:`factors`, shape: [n_items, size]; same arguments."""
+    return factors(users, items, targets, n_items, size, strength)[1]
+
+
+def factors(
     users: Tensor,
     items: Tensor,
     targets: Tensor,
@@ -17,8 +24,8 @@ def item_factors(
     strength: float,
     rounds: int = 10,
     seed: int = 0,
-) -> Tensor:
-    """Factors of the items in ``target ≈ p_user · q_item``.
+) -> tuple[Tensor, Tensor]:
+    """Factors of users and items in ``target ≈ p_user · q_item``.
 
     Args:
         users: shape: [n]
@@ -31,7 +38,8 @@ def item_factors(
         seed: of the factors to begin with.
 
     Returns:
-        0 for an item without targets, shape: [n_items, size]
+        0 for a user or an item without targets; shape: [largest user + 1, size] and
+        shape: [n_items, size]
 
     Reference:
         Zhou et al. "Large-scale parallel collaborative filtering for the Netflix prize." 2008.
@@ -40,11 +48,14 @@ def item_factors(
     place = (users.numpy(), items.numpy())
     matrix = csr_matrix((targets.double().numpy(), place), shape)
     rated = csr_matrix((np.ones(len(users)), place), shape)
-    factors = np.random.default_rng(seed).normal(scale=0.1, size=(n_items, size))
+    of_items = np.random.default_rng(seed).normal(scale=0.1, size=(n_items, size))
     for _ in range(rounds):
-        of_users = _solve(matrix, rated, factors, strength)
-        factors = _solve(matrix.T, rated.T, of_users, strength)
-    return torch.as_tensor(factors, dtype=targets.dtype)
+        of_users = _solve(matrix, rated, of_items, strength)
+        of_items = _solve(matrix.T, rated.T, of_users, strength)
+    return (
+        torch.as_tensor(of_users, dtype=targets.dtype),
+        torch.as_tensor(of_items, dtype=targets.dtype),
+    )
 
 
 def _solve(

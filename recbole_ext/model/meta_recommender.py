@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from recbole.config import Config
 from recbole.data.interaction import Interaction
-from recbole.evaluator.register import metric_types
 from recbole.model.abstract_recommender import GeneralRecommender
 from recbole.utils import EvaluatorType, InputType
 from torch import Tensor
@@ -19,6 +18,7 @@ from recbole_ext.data.cold_start_dataset import TASK_FIELD, ColdStartDataset
 from recbole_ext.data.tasks import Predictor, Ratings, TaskBatch, TaskSet, place_in_group
 from recbole_ext.functional.inner_optimizers import Weights
 from recbole_ext.hyperparameters import Settings, flag, integer, real
+from recbole_ext.rating_settings import derived_rating_settings, ranks
 
 
 class MetaRecommender(GeneralRecommender):
@@ -62,7 +62,7 @@ class MetaRecommender(GeneralRecommender):
         for key in ("enable_amp", "enable_scaler"):
             if config[key]:
                 raise ValueError(f"{key} must be False: {cls.__name__} trains in full precision")
-        if settings.warm_evaluation == "training" and _ranks(config):
+        if settings.warm_evaluation == "training" and ranks(config):
             raise ValueError(
                 "warm_evaluation: training is for value metrics: a ranking would be of training "
                 "queries; set warm_evaluation: held_out"
@@ -71,13 +71,7 @@ class MetaRecommender(GeneralRecommender):
     @classmethod
     def derived_settings(cls, config: Settings) -> dict[str, Any]:
         """Defaults that follow from others: what a label is, and how a ranking is evaluated."""
-        derived: dict[str, Any] = {"LABEL_FIELD": config["RATING_FIELD"]}
-        if _ranks(config):
-            cutoffs = config["topk"]
-            first = cutoffs if isinstance(cutoffs, int) else cutoffs[0]
-            metric = f"{_names(config['metrics'])[0]}@{first}"
-            derived |= {"eval_args": {"mode": "full"}, "valid_metric": metric}
-        return derived
+        return derived_rating_settings(config)
 
     @abstractmethod
     def adapt(self, users: Tensor, support: Ratings) -> Weights:
@@ -185,16 +179,6 @@ class MetaRecommender(GeneralRecommender):
                 self._warned = True
             batch = batch.without_support(unknown, distinct)
         return batch.to(self.device), where.to(self.device)
-
-
-def _names(metrics: str | list[str]) -> list[str]:
-    return [metrics] if isinstance(metrics, str) else list(metrics)
-
-
-def _ranks(config: Settings) -> bool:
-    """Whether all metrics are of rankings; RecBole refuses a mixture."""
-    kinds = {metric_types.get(name.lower()) for name in _names(config["metrics"])}
-    return kinds == {EvaluatorType.RANKING}
 
 
 def _side_by_side(where: Tensor, items: Tensor, n_tasks: int) -> tuple[Tensor, Tensor]:
