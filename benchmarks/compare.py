@@ -210,7 +210,8 @@ def scenario_table(protocol: dict[str, Any], done: list[Run], metric: str) -> st
     for group in groups_of(protocol):
         runs = chosen_runs(protocol, done, group)
         for method in dict.fromkeys(row["method"] for run in runs for row in run["scenarios"]):
-            name = group if method == run_model(runs) else method
+            own = method.startswith(run_model(runs))  # and not a baseline
+            name = method.replace(run_model(runs), group, 1) if own else method
             mine = [row for run in runs for row in run["scenarios"] if row["method"] == method]
             scores: dict[str, list[float]] = {}
             for row in mine:

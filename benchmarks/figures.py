@@ -1,12 +1,16 @@
-"""The pictures of docs/models/LambdaOptMF.md, drawn from results/ and from a run's λ dump.
+"""The pictures of the docs, drawn from results/, from a run's λ dump and from a checkpoint.
 
-python benchmarks/figures.py                     # from results/ml-1m-recbole-gnn.jsonl
-python benchmarks/figures.py --dump saved/LambdaOptMF-…-lambda --name ml-100k
+    python benchmarks/figures.py                     # from results/ml-1m-recbole-gnn.jsonl
+    python benchmarks/figures.py --dump saved/LambdaOptMF-…-lambda --name ml-100k
+    python benchmarks/figures.py --attention saved/MAMO-….pth --name mamo-ml-1m
+
+They go to docs/figures/.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -16,7 +20,10 @@ import numpy as np
 import torch
 from compare import ROOT, chosen_runs, read, read_protocol, results_of
 from matplotlib.axes import Axes
+from tabulate import tabulate
 
+from recbole_ext import load_data_and_model
+from recbole_ext.evaluation.attention import attention_by_group, slot_use
 from recbole_ext.evaluation.frequency_groups import frequency_groups
 from recbole_ext.trainer.lambda_dump import read_dump
 
@@ -92,6 +99,32 @@ def draw_dump(folder: str, name: str, groups: int = 20) -> None:
     figure.savefig(FIGURES / f"{name}-lambda.png", dpi=150)
 
 
+def draw_attention(checkpoint: str, name: str, fields: list[str]) -> None:
+    """MAMO's attention by group of users, and the use of its slots."""
+    _, model, dataset, *_ = load_data_and_model(checkpoint)
+    groups = {field: attention_by_group(model, dataset, field) for field in fields}
+    widths = [*map(len, groups.values()), 6]
+    figure, axes = plt.subplots(
+        1, len(widths), figsize=(14, 3.6), width_ratios=widths, layout="constrained"
+    )
+    use = slot_use(model)
+    slots = [f"slot {at + 1}" for at in range(len(use))]
+    for axis, (field, rows) in zip(axes, groups.items(), strict=False):
+        image = np.array([row["attention"] for row in rows]).T
+        shown = axis.imshow(image, aspect="auto", cmap="viridis")
+        figure.colorbar(shown, ax=axis, label="mean attention")
+        axis.set_xticks(range(len(rows)), [row["group"] for row in rows], fontsize=7)
+        axis.set_yticks(range(len(slots)), slots)
+        axis.set_xlabel(field)
+    places = np.arange(len(use))
+    axes[-1].bar(places - 0.2, [slot["attention"] for slot in use], 0.4, label="mean attention")
+    axes[-1].bar(places + 0.2, [slot["most"] for slot in use], 0.4, label="users whose most it is")
+    axes[-1].set_xticks(places, slots)
+    axes[-1].legend(fontsize=7)
+    figure.savefig(FIGURES / f"{name}-attention.png", dpi=150)
+    print(tabulate(use, headers="keys", tablefmt="github", floatfmt=".4f"))
+
+
 def rarest(name: str, groups: list[str]) -> str:
     """Figures of the rarest quarter of users and of items, mean ± standard deviation."""
     protocol, done = read_protocol(name), read(results_of(name))
@@ -110,11 +143,17 @@ def main() -> None:
     """Draw what is asked for."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])  # type: ignore[union-attr]
     parser.add_argument("--dump", help="a run's λ dump: draw λ by frequency and epoch")
+    parser.add_argument("--attention", help="a checkpoint of MAMO: draw its attention")
+    parser.add_argument("--fields", nargs="+", default=["age", "occupation"], help="of users")
     parser.add_argument(
         "--name", default="ml-1m-recbole-gnn", help="the protocol, or the picture's"
     )
     arguments = parser.parse_args()
+    sys.argv = sys.argv[:1]  # RecBole reads the command line
     FIGURES.mkdir(exist_ok=True)
+    if arguments.attention:
+        draw_attention(arguments.attention, arguments.name, arguments.fields)
+        return
     if arguments.dump:
         draw_dump(arguments.dump, arguments.name)
         return

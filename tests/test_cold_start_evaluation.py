@@ -15,7 +15,7 @@ from recbole_ext.evaluation.floors import floors
 from recbole_ext.evaluation.graded_ndcg import graded_ndcg
 from recbole_ext.evaluation.scenarios import batches, judge
 from recbole_ext.functional.biases import item_biases
-from recbole_ext.functional.factorization import item_factors
+from recbole_ext.functional.factorization import factors
 from tests.cold_world import cold_world
 from tests.helpers import Run
 
@@ -47,7 +47,7 @@ def test_factors_are_those_of_alternating_least_squares_written_out() -> None:
     kept = random.random(30) < 0.7
     users, items = users[kept], items[kept]
     targets = random.normal(size=len(users))
-    found = item_factors(*map(torch.tensor, (users, items, targets)), 5, 2, 0.5, rounds=3, seed=4)
+    found = factors(*map(torch.tensor, (users, items, targets)), 5, 2, 0.5, rounds=3, seed=4)
     q = np.random.default_rng(4).normal(scale=0.1, size=(5, 2))
     p = np.zeros((6, 2))
     for _ in range(3):
@@ -55,7 +55,8 @@ def test_factors_are_those_of_alternating_least_squares_written_out() -> None:
             for row in range(len(side)):
                 x, y = other[rated[owner == row]], targets[owner == row]
                 side[row] = np.linalg.solve(x.T @ x + 0.5 * np.eye(2), x.T @ y)
-    np.testing.assert_allclose(found.numpy(), q, rtol=1e-9)
+    for side, wanted in zip(found, (p, q), strict=True):
+        np.testing.assert_allclose(side.numpy(), wanted, rtol=1e-9)
 
 
 def test_biases_solve_their_ridge_regression() -> None:
