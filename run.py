@@ -47,6 +47,13 @@ def parse(arguments: list[str]) -> tuple[argparse.Namespace, dict[str, Any]]:
     """Split the command line into options and hyper-parameters; ends the program on an error."""
     parser = build_parser()
     options, rest = parser.parse_known_args(arguments)
+    return options, settings_of(parser, options, rest)
+
+
+def settings_of(
+    parser: argparse.ArgumentParser, options: argparse.Namespace, rest: list[str]
+) -> dict[str, Any]:
+    """Hyper-parameters from arguments of the form ``--key=value``; checks the yaml files, too."""
     settings: dict[str, Any] = {}
     for argument in rest:
         key, equals, value = argument.removeprefix("--").partition("=")
@@ -59,7 +66,7 @@ def parse(arguments: list[str]) -> tuple[argparse.Namespace, dict[str, Any]]:
     for file in options.config_files:
         if problem := _problem_with(file):
             parser.error(f"--config_files: {problem}")
-    return options, settings
+    return settings
 
 
 def _problem_with(file: str) -> str | None:

@@ -121,7 +121,7 @@ def remembering_result(valid_epoch: Callable) -> Callable:
             trainer.validating = False
         epoch = max(trainer.train_loss_dict, default=-1)
         loss = trainer.train_loss_dict.get(epoch)
-        note_validation(epoch, plain(loss), plain(dict(trainer.latest_valid_result)))
+        note_validation(epoch, plain(loss), float(score), plain(dict(trainer.latest_valid_result)))
         return score, trainer.latest_valid_result
 
     return valid_epoch_with_memory

@@ -41,7 +41,7 @@ def run(
     if nproc == 1 and world_size <= 0:
         return run_recbole(model, dataset, config_file_list, config_dict, saved)
     settings = PluginSettings(copy.deepcopy(config_dict or {}))
-    config = _checked(model, dataset, config_file_list, settings)
+    config = checked_config(model, dataset, config_file_list, settings)
     if getattr(trainer_of(config), "one_process", False):
         raise ValueError(f"nproc must be 1, got {nproc}: {config['model']} trains in one process")
     from recbole.quick_start import run
@@ -82,7 +82,7 @@ def run_recbole(
     with recording() as record:
         settings = copy.deepcopy(config_dict or {})  # RecBole changes what it is given
         if "local_rank" not in settings:  # one of several processes: the first has checked
-            _checked(model, dataset, config_file_list, settings)
+            checked_config(model, dataset, config_file_list, settings)
         from recbole.quick_start import run_recbole
 
         result = run_recbole(model, dataset, config_file_list, settings, saved, queue)
@@ -98,7 +98,7 @@ def run_recbole(
     return {**result, **ours}
 
 
-def _checked(
+def checked_config(
     model: str | None, dataset: str | None, files: list[str] | None, settings: Settings
 ) -> Config:
     """Raise what ``Config`` raises, before Ray is imported; its warnings come when RecBole asks."""

@@ -8,11 +8,14 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from logging import getLogger
 from time import perf_counter
-from typing import Any
+from typing import Any, TypeAlias
 
 from recbole_ext.learning_curve import curve_file, read_curve, write_curve
 
 _current: ContextVar[Recording | None] = ContextVar("recording", default=None)
+# Takes an epoch and its validation score.
+Listener: TypeAlias = Callable[[int, float], None]
+_listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
 
 
 @dataclass
@@ -76,6 +79,16 @@ def recording() -> Iterator[Recording]:
         _current.reset(token)
 
 
+@contextmanager
+def listening(listener: Listener) -> Iterator[None]:
+    """Tell a listener each validation score of the runs that happen inside, as it is known."""
+    token = _listener.set(listener)
+    try:
+        yield
+    finally:
+        _listener.reset(token)
+
+
 def note_checkpoint(path: str) -> None:
     """Tell the recording under way, if any, that a checkpoint was written."""
     record = _current.get()
@@ -92,8 +105,11 @@ def note_resumed(path: str, epoch: int) -> None:
         record.resume_curve(epoch)
 
 
-def note_validation(epoch: int, train_loss: Any, result: dict[str, float]) -> None:
+def note_validation(epoch: int, train_loss: Any, score: float, result: dict[str, float]) -> None:
     """Tell the recording under way, if any, one more point of the learning curve."""
+    listener = _listener.get()
+    if listener is not None:
+        listener(epoch, score)
     record = _current.get()
     if record is not None:
         spent = record.seconds.get("training", 0.0) + record.seconds.get("validation", 0.0)

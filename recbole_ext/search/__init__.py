@@ -1,0 +1,1 @@
+"""Hyper-parameter search: spaces, trials, and the two tools that run them."""

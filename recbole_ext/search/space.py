@@ -1,0 +1,166 @@
+"""A space of hyper-parameters, read from RecBole's params file without evaluating any of it."""
+
+from __future__ import annotations
+
+import ast
+import itertools
+import math
+import random
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+KINDS = ("choice", "uniform", "quniform", "loguniform")
+_NUMBERS = {"uniform": 2, "quniform": 3, "loguniform": 2}
+_PLAIN = re.compile(r"[\w+\-.@/ ]*")  # RecBole evaluates strings: nothing that could do anything
+Setting = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One line of the file.
+
+    Attributes:
+        name: of the hyper-parameter.
+        kind: ``choice``; ``uniform`` low, high; ``quniform`` low, high, step; or ``loguniform``
+            low, high, the natural logarithms of the ends.
+        values: those of a choice, or the numbers of another kind.
+    """
+
+    name: str
+    kind: str
+    values: tuple[Any, ...]
+
+    def draw(self, generator: random.Random) -> Any:
+        """A value at random."""
+        if self.kind == "choice":
+            return generator.choice(self.values)
+        value = generator.uniform(self.values[0], self.values[1])
+        if self.kind == "loguniform":
+            return math.exp(value)
+        return self.settle(value)
+
+    def settle(self, value: Any) -> Any:
+        """A value on the grid of ``quniform``, whole where all its numbers are; else unchanged."""
+        if self.kind != "quniform":
+            return value
+        low, high, step = self.values
+        on_grid = min(max(round(value / step) * step, low), high)
+        return int(on_grid) if all(float(v).is_integer() for v in self.values) else on_grid
+
+    def ends(self) -> list[Any]:
+        """Every value of a choice; the two ends of another kind."""
+        if self.kind == "choice":
+            return list(self.values)
+        low, high = self.values[:2]
+        if self.kind == "loguniform":
+            return [math.exp(low), math.exp(high)]
+        return [self.settle(low), self.settle(high)]
+
+
+Space = list[Parameter]
+
+
+def read_space(path: str | Path) -> Space:
+    """Read a params file: lines such as ``learning_rate choice [0.01,0.001]``.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: naming the file and the line that cannot be read, or if there is none.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no params file {path}")
+    space: Space = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        try:
+            parameter = _parameter(line)
+            if parameter.name in {known.name for known in space}:
+                raise ValueError(f"{parameter.name} is given twice")
+        except ValueError as error:
+            raise ValueError(f"{path}, line {number}: {error}") from None
+        space.append(parameter)
+    if not space:
+        raise ValueError(f"{path} names no hyper-parameter: write lines such as {_EXAMPLE}")
+    return space
+
+
+_EXAMPLE = "`learning_rate choice [0.01,0.001]`"
+
+
+def every(space: Space) -> list[Setting]:
+    """Every combination of a space of choices."""
+    names = [parameter.name for parameter in space]
+    values = [parameter.values for parameter in space]
+    return [dict(zip(names, chosen, strict=True)) for chosen in itertools.product(*values)]
+
+
+def sample(space: Space, count: int, seed: int) -> list[Setting]:
+    """So many different combinations at random, fewer where there are no more; always the same."""
+    generator, found, seen = random.Random(seed), [], set()
+    for _ in range(20 * count):
+        setting = {parameter.name: parameter.draw(generator) for parameter in space}
+        if str(setting) not in seen:
+            seen.add(str(setting))
+            found.append(setting)
+        if len(found) == count:
+            break
+    return found
+
+
+def is_finite(space: Space) -> bool:
+    """Whether every parameter is a choice."""
+    return all(parameter.kind == "choice" for parameter in space)
+
+
+def _parameter(line: str) -> Parameter:
+    name, kind, rest = ([*line.split(maxsplit=2), "", "", ""])[:3]
+    if kind not in KINDS:
+        raise ValueError(
+            f"a line is `name kind values`, as in {_EXAMPLE}, with a kind out of "
+            f"{', '.join(KINDS)}; got {line.strip()!r}"
+        )
+    if kind == "choice":
+        return Parameter(name, kind, _choices(rest))
+    numbers = tuple(_number(value) for value in rest.split(","))
+    if len(numbers) != _NUMBERS[kind] or not numbers[0] < numbers[1]:
+        raise ValueError(f"{kind} takes {_NUMBERS[kind]} numbers, low before high; got {rest!r}")
+    if kind == "quniform" and numbers[2] <= 0:
+        raise ValueError(f"the step of quniform must be above 0; got {rest!r}")
+    return Parameter(name, kind, numbers)
+
+
+def _choices(text: str) -> tuple[Any, ...]:
+    try:
+        values = ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        raise ValueError(
+            f"the values of a choice are a list of plain values, as in [0.01,'adam']; got {text!r}"
+        ) from None
+    if not isinstance(values, list | tuple) or not values:
+        raise ValueError(f"a choice needs a list of at least one value; got {text!r}")
+    for value in _strings(list(values)):
+        if not _PLAIN.fullmatch(value):
+            raise ValueError(f"a word has letters, digits and + - . @ / only; got {value!r}")
+    return tuple(values)
+
+
+def _strings(value: Any) -> list[str]:
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, dict):
+        value = [*value, *value.values()]
+    return [s for v in value for s in _strings(v)] if isinstance(value, list | tuple | set) else []
+
+
+def _number(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        raise ValueError(f"{text.strip()!r} is no number") from None
+    if not math.isfinite(number):
+        raise ValueError(f"{text.strip()!r} is no finite number")
+    return number

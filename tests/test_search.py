@@ -1,0 +1,232 @@
+"""``run_hyper.py`` from its arguments to its files."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.conftest import ROOT
+from tests.test_resnetmf import write_ratings
+
+sys.path.insert(0, str(ROOT))
+import run_hyper
+from recbole_ext.search.journal import Journal, Trial, best_of
+from recbole_ext.search.report import draw, progress, trial_table
+
+SPACE = "learning_rate choice [0.01,0.001]\nnet choice ['linear','mlp']\n"
+
+
+@pytest.fixture
+def arguments(tmp_path: Path) -> list[str]:
+    """ResNetMF on a small world; the working folder is the test's own."""
+    world = write_ratings(tmp_path, lambda user, item: 1 + (user * 7 + item * 3) % 5)
+    Path("space.test").write_text(SPACE)
+    return [
+        *("--model=ResNetMF", "--dataset=rated", f"--data_path={world['data_path']}"),
+        *("--params_file=space.test", "--output_file=out.result"),
+        *("--epochs=2", "--embedding_size=4", "--hidden_size=4", "--train_batch_size=256"),
+    ]
+
+
+def lines(path: str = "out.jsonl") -> list[dict[str, Any]]:
+    return [json.loads(line) for line in Path(path).read_text().splitlines()[1:]]
+
+
+def test_all_combinations_are_tried_and_the_least_error_wins(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_hyper.main([*arguments, "--display_file=out.html"]) == 0
+    trials = lines()
+    chosen = {(t["settings"]["learning_rate"], t["settings"]["net"]) for t in trials}
+    assert chosen == {(rate, net) for rate in (0.01, 0.001) for net in ("linear", "mlp")}
+    best = min(trials, key=lambda trial: trial["score"])
+    given = yaml.safe_load(Path("out.yaml").read_text())
+    assert given["learning_rate"] == best["settings"]["learning_rate"]
+    assert given["net"] == best["settings"]["net"]
+    printed = capsys.readouterr().out
+    assert "trial 4/4 done" in printed
+    assert "4 done, 0 stopped, 0 failed" in printed
+    assert f"rmse {best['test']['rmse']}" in printed
+    others = {str(t["test"]["rmse"]) for t in trials} - {str(best["test"]["rmse"])}
+    table = Path("out.result").read_text()
+    assert not any(value in table for value in others)  # only the best is tested in the open
+    assert "Scatter" in Path("out.html").read_text() or "parcoords" in Path("out.html").read_text()
+    assert not list(Path().glob("saved/*.pth"))
+
+
+def test_the_best_yaml_repeats_the_best_trial(arguments: list[str]) -> None:
+    assert run_hyper.main(arguments) == 0
+    best = min(lines(), key=lambda trial: trial["score"])
+    from recbole_ext import run_recbole
+
+    result = run_recbole("ResNetMF", "rated", ["out.yaml"], {"state": "ERROR"})
+    assert result["best_valid_score"] == pytest.approx(best["score"])
+
+
+def test_a_search_is_resumed_without_repeating_a_trial(arguments: list[str]) -> None:
+    assert run_hyper.main(arguments) == 0
+    whole = Path("out.jsonl").read_text()
+    kept = whole.splitlines(keepends=True)[:3]
+    Path("out.jsonl").write_text("".join(kept) + '{"settings": {"learn')  # killed while writing
+    assert run_hyper.main([*arguments, "--resume"]) == 0
+    text = Path("out.jsonl").read_text()
+    assert text.startswith("".join(kept))
+    found, wanted = lines(), [json.loads(line) for line in whole.splitlines()[1:]]
+    assert [t["settings"] for t in found] == [t["settings"] for t in wanted]
+    assert [t["score"] for t in found] == [t["score"] for t in wanted]
+
+
+@pytest.mark.parametrize("algorithm", ["random", "bayes"])
+def test_so_many_trials_are_drawn(algorithm: str, arguments: list[str]) -> None:
+    Path("space.test").write_text("learning_rate loguniform -7,-4\nhidden_size quniform 2,8,2\n")
+    assert run_hyper.main([*arguments, f"--algo={algorithm}", "--num_samples=3"]) == 0
+    trials = lines()
+    assert len(trials) == 3
+    for trial in trials:
+        assert math.exp(-7) <= trial["settings"]["learning_rate"] <= math.exp(-4)
+        assert trial["settings"]["hidden_size"] in (2, 4, 6, 8)
+
+
+def test_a_failing_trial_is_recorded_and_the_search_goes_on(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("space.test").write_text("learning_rate choice [1e30,0.01]\n")
+    assert run_hyper.main([*arguments, "--epochs=2", "--net=linear"]) == 0
+    assert {trial["status"] for trial in lines()} == {"failed", "done"}
+    failed = next(trial for trial in lines() if trial["status"] == "failed")
+    assert "nan" in failed["error"].lower()
+    assert "1 done, 0 stopped, 1 failed" in capsys.readouterr().out
+
+
+def test_if_all_trials_fail_the_reason_is_said(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("space.test").write_text("learning_rate choice [1e30,1e29]\n")
+    assert run_hyper.main([*arguments, "--net=linear"]) == 1
+    message = capsys.readouterr().err
+    assert "none of the 2 trials ran to its end; the first because of" in message
+    assert not Path("out.yaml").exists()
+
+
+@pytest.mark.parametrize(
+    ("space", "more", "message"),
+    [
+        ("learning_rat choice [0.1]", [], "'learning_rat'. Did you mean learning_rate"),
+        ("net choice ['mlp','cnn']", [], "net must be one of linear, mlp, resnet; got 'cnn'"),
+        ("dropout_prob uniform 0,2", [], "dropout_prob must be at least 0 and below 1, got 2"),
+        ("weight_decay uniform 0,1", ["--algo=exhaustive"], "weight_decay is uniform"),
+        ("net choice ['mlp']", ["--tool=Ray", "--algo=bayes"], "--algo=bayes goes trial by trial"),
+        ("net choice ['mlp']", ["--num_samples=0"], "num_samples must be a whole number"),
+        ("net choice ['mlp']", ["--display_file=a.png"], "--display_file must end in .html"),
+        ("net choice ['mlp']", ["--model=ResNetM"], "there is no model 'ResNetM'"),
+        ("net choice ['mlp']", ["--resume"], "there is no search to resume"),
+        ("net choice ['mlp']", ["--tool=Ray", "--ray_address=nowhere"], "must be host:port"),
+        (
+            "net choice ['mlp']",
+            ["--tool=Ray", "--ray_address=127.0.0.1:9"],
+            "no Ray cluster answers at 127.0.0.1:9",
+        ),
+    ],
+)
+def test_what_cannot_be_searched_is_said_before_anything_is_trained(
+    space: str,
+    more: list[str],
+    message: str,
+    arguments: list[str],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Path("space.test").write_text(space + "\n")
+    began = time.monotonic()
+    assert run_hyper.main([*arguments, *more]) == 1
+    assert time.monotonic() - began < 20
+    assert message in capsys.readouterr().err
+    assert not Path("out.yaml").exists()
+
+
+def test_a_search_is_not_written_over(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("out.jsonl").write_text("precious\n")
+    assert run_hyper.main(arguments) == 1
+    assert "out.jsonl holds a search already: give --resume" in capsys.readouterr().err
+    assert run_hyper.main([*arguments, "--resume"]) == 1
+    assert "out.jsonl is no journal of a search" in capsys.readouterr().err
+    assert Path("out.jsonl").read_text() == "precious\n"
+
+
+def test_another_search_is_not_resumed(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    Journal(path, {"model": "BPR", "seed": 1}, resume=False).add(Trial({"a": 1}, "done", 0.5))
+    again = Journal(path, {"model": "BPR", "seed": 1}, resume=True)
+    assert again.find({"a": 1}) == Trial({"a": 1}, "done", 0.5)
+    assert again.find({"a": 2}) is None
+    with pytest.raises(ValueError, match="is of a search with seed: 1, not 2"):
+        Journal(path, {"model": "BPR", "seed": 2}, resume=True)
+
+
+def test_only_trials_that_ran_to_their_end_can_be_the_best(tmp_path: Path) -> None:
+    trials = [
+        Trial({"a": 1}, "done", 0.5, 3),
+        Trial({"a": 2}, "stopped", 0.9, 1),
+        Trial({"a": "b"}, "failed", None, error="ValueError: no"),
+        Trial({"a": 3}, "done", 0.7, 3),
+    ]
+    best = [best_of(trials, bigger) for bigger in (True, False)]
+    assert [trial.settings["a"] for trial in best if trial] == [3, 1]
+    rows = trial_table(trials, True, "ndcg@10").splitlines()
+    assert [row.split("|")[1].strip() for row in rows[2:]] == ["3", "1", "2", "b"]
+    assert "(ValueError: no) a b · best so far 0.5000" in progress(trials[:3], None, True)
+    draw(trials, True, "ndcg@10", tmp_path / "a.html")
+    assert "best so far" in (tmp_path / "a.html").read_text()
+
+
+RAY = {**os.environ, "RAY_worker_niceness": "0", "PYTHONWARNINGS": "ignore"}
+
+
+def command(arguments: list[str], *more: str) -> list[str]:
+    return [sys.executable, str(ROOT / "run_hyper.py"), *arguments, "--tool=Ray", *more]
+
+
+@pytest.mark.slow
+def test_ray_stops_trials_and_a_killed_search_ends_with_the_same_trials(
+    arguments: list[str],
+) -> None:
+    Path("space.test").write_text("learning_rate choice [0.03,0.01,0.003,1e-4,1e-5,1e-6]\n")
+    arguments = [argument for argument in arguments if not argument.startswith("--epochs")]
+    more = ("--epochs=12", "--grace_period=2", "--net=mlp", "--stopping_step=50")
+    finished = subprocess.run(command(arguments, *more), env=RAY, capture_output=True, text=True)
+    assert finished.returncode == 0, finished.stderr
+    wanted = lines()
+    assert len(wanted) == 6
+    stopped = [trial for trial in wanted if trial["status"] == "stopped"]
+    assert stopped
+    assert f"{len(stopped)} stopped" in finished.stdout
+    assert all(trial["epochs"] < 12 for trial in stopped)
+
+    again = [argument.replace("out.result", "again.result") for argument in arguments]
+    process = subprocess.Popen(
+        command(again, *more), env=RAY, stdout=subprocess.DEVNULL, start_new_session=True
+    )
+    while not Path("again.jsonl").exists() or len(lines("again.jsonl")) < 2:
+        assert process.poll() is None
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    kept = lines("again.jsonl")
+    assert 2 <= len(kept) < 6
+    finished = subprocess.run(command(again, *more, "--resume"), env=RAY, capture_output=True)
+    assert finished.returncode == 0, finished.stderr
+    found = lines("again.jsonl")
+    assert found[: len(kept)] == kept
+    rates = [trial["settings"]["learning_rate"] for trial in found]
+    assert sorted(rates) == sorted(trial["settings"]["learning_rate"] for trial in wanted)
