@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 
 import pytest
-from recbole.config import Config
 
 from recbole_ext.registry import _PROPERTIES_OF
+from recbole_ext.search.space import read_space
+from recbole_ext.search.task import Task
 from tests.conftest import ROOT
 
+HYPER = ROOT / "hyper"
 MODELS = [path.stem for path in (ROOT / "properties/model").glob("*.yaml")]
 
 
@@ -31,10 +33,16 @@ def test_the_readme_names_the_model_its_file_and_its_page(model: str) -> None:
         assert (ROOT / path).is_file(), path
 
 
-def test_the_example_space_names_hyperparameters_of_a_model() -> None:
-    config = Config("LambdaOptMF", "ml-100k")
-    for line in (ROOT / "hyper.test").read_text().splitlines():
-        assert line.split()[0] in config
+SPACES = {"LambdaOptMF": "hyper.test", **{p.stem: f"hyper/{p.name}" for p in HYPER.glob("*")}}
+
+
+@pytest.mark.parametrize("model", SPACES)
+def test_the_example_spaces_fit_their_models_and_stand_in_their_pages(model: str) -> None:
+    settings = {"train_neg_sample_args": None} if model == "LightSANs" else {}
+    Task(model, "ml-100k", [], settings).check(read_space(ROOT / SPACES[model]))
+    if model in MODELS:
+        page = (ROOT / f"docs/models/{model}.md").read_text()
+        assert f"```\n{(ROOT / SPACES[model]).read_text()}```" in page
 
 
 def test_every_requirement_has_a_reason() -> None:

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -188,45 +185,3 @@ def test_only_trials_that_ran_to_their_end_can_be_the_best(tmp_path: Path) -> No
     assert "(ValueError: no) a b · best so far 0.5000" in progress(trials[:3], None, True)
     draw(trials, True, "ndcg@10", tmp_path / "a.html")
     assert "best so far" in (tmp_path / "a.html").read_text()
-
-
-RAY = {**os.environ, "RAY_worker_niceness": "0", "PYTHONWARNINGS": "ignore"}
-
-
-def command(arguments: list[str], *more: str) -> list[str]:
-    return [sys.executable, str(ROOT / "run_hyper.py"), *arguments, "--tool=Ray", *more]
-
-
-@pytest.mark.slow
-def test_ray_stops_trials_and_a_killed_search_ends_with_the_same_trials(
-    arguments: list[str],
-) -> None:
-    Path("space.test").write_text("learning_rate choice [0.03,0.01,0.003,1e-4,1e-5,1e-6]\n")
-    arguments = [argument for argument in arguments if not argument.startswith("--epochs")]
-    more = ("--epochs=12", "--grace_period=2", "--net=mlp", "--stopping_step=50")
-    finished = subprocess.run(command(arguments, *more), env=RAY, capture_output=True, text=True)
-    assert finished.returncode == 0, finished.stderr
-    wanted = lines()
-    assert len(wanted) == 6
-    stopped = [trial for trial in wanted if trial["status"] == "stopped"]
-    assert stopped
-    assert f"{len(stopped)} stopped" in finished.stdout
-    assert all(trial["epochs"] < 12 for trial in stopped)
-
-    again = [argument.replace("out.result", "again.result") for argument in arguments]
-    process = subprocess.Popen(
-        command(again, *more), env=RAY, stdout=subprocess.DEVNULL, start_new_session=True
-    )
-    while not Path("again.jsonl").exists() or len(lines("again.jsonl")) < 2:
-        assert process.poll() is None
-        time.sleep(0.1)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    kept = lines("again.jsonl")
-    assert 2 <= len(kept) < 6
-    finished = subprocess.run(command(again, *more, "--resume"), env=RAY, capture_output=True)
-    assert finished.returncode == 0, finished.stderr
-    found = lines("again.jsonl")
-    assert found[: len(kept)] == kept
-    rates = [trial["settings"]["learning_rate"] for trial in found]
-    assert sorted(rates) == sorted(trial["settings"]["learning_rate"] for trial in wanted)
