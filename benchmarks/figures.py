@@ -111,12 +111,13 @@ def draw_attention(checkpoint: str, name: str, fields: list[str]) -> None:
     slots = [f"slot {at + 1}" for at in range(len(use))]
     for axis, (field, rows) in zip(axes, groups.items(), strict=False):
         image = np.array([row["attention"] for row in rows]).T
-        shown = axis.imshow(image, aspect="auto", cmap="viridis")
-        figure.colorbar(shown, ax=axis, label="mean attention")
+        shown = axis.imshow(image, aspect="auto", cmap="viridis", vmin=0, vmax=1)
         axis.set_xticks(range(len(rows)), [row["group"] for row in rows], fontsize=7)
         axis.set_yticks(range(len(slots)), slots)
         axis.set_xlabel(field)
+    figure.colorbar(shown, ax=list(axes[:-1]), label="mean attention")
     places = np.arange(len(use))
+    axes[-1].set_ylim(0, 1.3)  # room for the legend
     axes[-1].bar(places - 0.2, [slot["attention"] for slot in use], 0.4, label="mean attention")
     axes[-1].bar(places + 0.2, [slot["most"] for slot in use], 0.4, label="users whose most it is")
     axes[-1].set_xticks(places, slots)
