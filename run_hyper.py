@@ -17,8 +17,8 @@ A params file has a line for each hyper-parameter:
   dropout_prob uniform 0,0.5            hidden_size quniform 32,256,32
   weight_decay loguniform -11.5,-6.9    (natural logarithms of the ends)
 Any other hyper-parameter, the same in all trials, is given as --key=value.
-Beside --output_file (a table of the trials) stand its .jsonl, each trial as it ended, and its
-.yaml, the best trial's hyper-parameters for run.py's --config_files.
+Beside --output_file FILE (a table of the trials) stand FILE.jsonl, each trial as it ended, and
+FILE.yaml, the best trial's hyper-parameters for run.py's --config_files.
 """
 
 
@@ -47,7 +47,9 @@ def build_parser() -> argparse.ArgumentParser:
         "--num_samples", type=int, help="trials of random and bayes (Hyperopt 100, Ray 10)"
     )
     parser.add_argument(
-        "--early_stop", type=int, default=10, help="Hyperopt: trials without a better one"
+        "--early_stop",
+        type=int,
+        help="Hyperopt: end after so many trials without a better one (10; exhaustive: never)",
     )
     parser.add_argument("--search_seed", type=int, default=2020, help="of which trials are drawn")
     parser.add_argument("--resume", action="store_true", help="go on with an interrupted search")

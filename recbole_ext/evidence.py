@@ -111,7 +111,7 @@ def _fields(dataset: Dataset, item: int) -> dict[str, Any]:
 def main(arguments: list[str]) -> int:
     """Print the candidates of a checkpoint; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m recbole_ext.evidence", description=__doc__)
-    parser.add_argument("checkpoint", help="of a MeLU, as its run printed it")
+    parser.add_argument("checkpoint", help="of a MeLU or MAMO, as its run printed it")
     parser.add_argument("--topk", type=int, default=20, help="how many items")
     options = parser.parse_args(arguments)
     sys.argv = sys.argv[:1]  # RecBole reads the command line

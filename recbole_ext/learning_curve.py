@@ -25,11 +25,14 @@ def curve_file(checkpoint: str | Path) -> Path:
 def write_curve(points: Sequence[Point], path: Path) -> None:
     """Write all points, in the place of what is there, at once or not at all."""
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    with unfinished.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(points[0]))
-        writer.writeheader()
-        writer.writerows(points)
-    unfinished.replace(path)
+    try:
+        with unfinished.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, list(points[0]))
+            writer.writeheader()
+            writer.writerows(points)
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def read_curve(path: str | Path) -> list[Point]:

@@ -58,7 +58,7 @@ def draw(curves: Curves, metric: str, output: str | Path, against: str = "second
         ValueError: if a curve has no such metric, or the ending is unknown.
     """
     for name, points in curves.items():
-        if metric not in points[0]:
+        if any(metric not in point for point in points):
             known = [key for key in points[0] if key not in LABELS]
             raise ValueError(
                 f"{name} has no metric {metric!r}.{nearest(metric, known)} It has "
@@ -128,7 +128,8 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     try:
         curves = load_curves(options.runs)
-        metric = options.metric or list(next(iter(curves.values()))[0])[3]
+        first = next(iter(curves.values()))[0]
+        metric = options.metric or next(k for k in first if k not in (*LABELS, "train_loss"))
         draw(curves, metric.lower(), options.output, options.against)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -79,7 +79,7 @@ def run_recbole(
         ValueError: for an unknown model or hyper-parameter, or a value out of range.
         FileNotFoundError: for a missing dataset or file.
     """
-    with recording() as record:
+    with recording(saved) as record:
         settings = copy.deepcopy(config_dict or {})  # RecBole changes what it is given
         if "local_rank" not in settings:  # one of several processes: the first has checked
             checked_config(model, dataset, config_file_list, settings)

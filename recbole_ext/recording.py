@@ -32,6 +32,7 @@ class Recording:
         phase: the phase under way.
         since: when it began.
         before: seconds that a resumed run had taken before it was interrupted.
+        saves: whether the curve is kept in a file.
     """
 
     seconds: dict[str, float] = field(default_factory=dict)
@@ -42,6 +43,7 @@ class Recording:
     phase: str = "loading"
     since: float = field(default_factory=lambda: perf_counter())
     before: float = 0.0
+    saves: bool = True
 
     def switch(self, phase: str) -> str:
         """Count the time for the phase under way, and begin another; returns the former."""
@@ -52,7 +54,7 @@ class Recording:
 
     def write_curve(self) -> None:
         """Write the curve so far beside the checkpoint, once there is one."""
-        if self.checkpoint and self.curve:
+        if self.saves and self.checkpoint and self.curve:
             write_curve(self.curve, curve_file(self.checkpoint))
 
     def resume_curve(self, epoch: int) -> None:
@@ -68,9 +70,9 @@ class Recording:
 
 
 @contextmanager
-def recording() -> Iterator[Recording]:
-    """Record the run that happens inside."""
-    record = Recording()
+def recording(saves: bool = True) -> Iterator[Recording]:
+    """Record the run that happens inside; ``saves`` keeps its curve in a file."""
+    record = Recording(saves=saves)
     token = _current.set(record)
     try:
         yield record
@@ -114,9 +116,11 @@ def note_validation(epoch: int, train_loss: Any, score: float, result: dict[str,
     if record is not None:
         spent = record.seconds.get("training", 0.0) + record.seconds.get("validation", 0.0)
         seconds = round(record.before + spent + perf_counter() - record.since, 2)
-        record.curve.append(
-            {"epoch": epoch, "seconds": seconds, "train_loss": train_loss, **result}
-        )
+        point = {"epoch": epoch, "seconds": seconds, "train_loss": train_loss, **result}
+        if record.curve and record.curve[-1].keys() != point.keys():
+            getLogger().warning("the learning curve begins anew: it has other metrics")
+            record.curve = []
+        record.curve.append(point)
         record.write_curve()
 
 

@@ -43,6 +43,12 @@ def test_a_slot_that_nobody_attends_to_is_seen_to_be_dead(cold_world: dict[str, 
     uses = slot_use(model)
     assert sum(row["most"] for row in uses) == pytest.approx(1.0)
     assert uses[0]["most"] > 0.2
+    with torch.no_grad():  # slots 0 and 1 are opposites: one of them is like any user
+        model.feature_memory.attention.weight.copy_(torch.diag(torch.tensor([1e3, 1e3, 0.0])))
+        model.feature_memory.profiles[1] = -model.feature_memory.profiles[0]
+    dead = slot_use(model)[2]
+    assert dead["most"] == 0.0
+    assert dead["attention"] < 0.01
     assert {"profile", "gradient", "preference"} <= set(uses[0])
     model = Run("MAMO", **cold_world, feature_memory=False).model
     assert "profile" not in slot_use(model)[0]

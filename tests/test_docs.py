@@ -39,7 +39,7 @@ SPACES = {"LambdaOptMF": "hyper.test", **{p.stem: f"hyper/{p.name}" for p in HYP
 @pytest.mark.parametrize("model", SPACES)
 def test_the_example_spaces_fit_their_models_and_stand_in_their_pages(model: str) -> None:
     settings = {"train_neg_sample_args": None} if model == "LightSANs" else {}
-    Task(model, "ml-100k", [], settings).check(read_space(ROOT / SPACES[model]))
+    Task.read(model, "ml-100k", [], settings).check(read_space(ROOT / SPACES[model]))
     if model in MODELS:
         page = (ROOT / f"docs/models/{model}.md").read_text()
         assert f"```\n{(ROOT / SPACES[model]).read_text()}```" in page

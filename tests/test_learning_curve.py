@@ -47,7 +47,7 @@ def test_a_resumed_run_goes_on_with_its_curve(world: dict[str, Any]) -> None:
     epochs = [point["epoch"] for point in points]
     assert epochs == sorted(set(epochs))
     assert epochs[-1] == 3
-    assert len(points) > saved or saved == 2
+    assert saved <= len(points) <= 4
     seconds = [point["seconds"] for point in points]
     assert seconds == sorted(seconds)
     assert resumed["curve"][0]["epoch"] == 0
@@ -112,9 +112,8 @@ def test_curves_are_drawn_as_a_picture_and_as_a_page(against: str, tmp_path: Pat
     assert (tmp_path / "a.png").read_bytes()[:4] == b"\x89PNG"
     page = (tmp_path / "a.html").read_text()
     assert "validation rmse" in page
-    assert "https://cdn" not in page.split("<body>")[0]  # it needs no network
-    text = (tmp_path / "a.svg").read_text()
-    assert plot.LABELS[against] in text or "<path" in text
+    assert 'src="http' not in page  # it needs no network
+    assert plot.LABELS[against] in page
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,8 @@ sys.path.insert(0, str(ROOT))
 import run_hyper
 from recbole_ext.search.journal import Journal, Trial, best_of
 from recbole_ext.search.report import draw, progress, trial_table
+from recbole_ext.search.space import read_space
+from recbole_ext.search.task import Task
 
 SPACE = "learning_rate choice [0.01,0.001]\nnet choice ['linear','mlp']\n"
 
@@ -35,7 +37,7 @@ def arguments(tmp_path: Path) -> list[str]:
     ]
 
 
-def lines(path: str = "out.jsonl") -> list[dict[str, Any]]:
+def lines(path: str = "out.result.jsonl") -> list[dict[str, Any]]:
     return [json.loads(line) for line in Path(path).read_text().splitlines()[1:]]
 
 
@@ -47,7 +49,7 @@ def test_all_combinations_are_tried_and_the_least_error_wins(
     chosen = {(t["settings"]["learning_rate"], t["settings"]["net"]) for t in trials}
     assert chosen == {(rate, net) for rate in (0.01, 0.001) for net in ("linear", "mlp")}
     best = min(trials, key=lambda trial: trial["score"])
-    given = yaml.safe_load(Path("out.yaml").read_text())
+    given = yaml.safe_load(Path("out.result.yaml").read_text())
     assert given["learning_rate"] == best["settings"]["learning_rate"]
     assert given["net"] == best["settings"]["net"]
     printed = capsys.readouterr().out
@@ -57,7 +59,9 @@ def test_all_combinations_are_tried_and_the_least_error_wins(
     others = {str(t["test"]["rmse"]) for t in trials} - {str(best["test"]["rmse"])}
     table = Path("out.result").read_text()
     assert not any(value in table for value in others)  # only the best is tested in the open
-    assert "Scatter" in Path("out.html").read_text() or "parcoords" in Path("out.html").read_text()
+    page = Path("out.html").read_text()
+    assert '"name":"best so far"' in page
+    assert '"label":"learning_rate"' in page
     assert not list(Path().glob("saved/*.pth"))
 
 
@@ -66,17 +70,19 @@ def test_the_best_yaml_repeats_the_best_trial(arguments: list[str]) -> None:
     best = min(lines(), key=lambda trial: trial["score"])
     from recbole_ext import run_recbole
 
-    result = run_recbole("ResNetMF", "rated", ["out.yaml"], {"state": "ERROR"})
+    result = run_recbole("ResNetMF", "rated", ["out.result.yaml"], {"state": "ERROR"})
     assert result["best_valid_score"] == pytest.approx(best["score"])
 
 
 def test_a_search_is_resumed_without_repeating_a_trial(arguments: list[str]) -> None:
     assert run_hyper.main(arguments) == 0
-    whole = Path("out.jsonl").read_text()
+    whole = Path("out.result.jsonl").read_text()
     kept = whole.splitlines(keepends=True)[:3]
-    Path("out.jsonl").write_text("".join(kept) + '{"settings": {"learn')  # killed while writing
+    Path("out.result.jsonl").write_text(
+        "".join(kept) + '{"settings": {"learn'
+    )  # killed while writing
     assert run_hyper.main([*arguments, "--resume"]) == 0
-    text = Path("out.jsonl").read_text()
+    text = Path("out.result.jsonl").read_text()
     assert text.startswith("".join(kept))
     found, wanted = lines(), [json.loads(line) for line in whole.splitlines()[1:]]
     assert [t["settings"] for t in found] == [t["settings"] for t in wanted]
@@ -84,11 +90,18 @@ def test_a_search_is_resumed_without_repeating_a_trial(arguments: list[str]) -> 
 
 
 @pytest.mark.parametrize("algorithm", ["random", "bayes"])
-def test_so_many_trials_are_drawn(algorithm: str, arguments: list[str]) -> None:
+def test_so_many_trials_are_drawn_and_a_resumed_search_draws_the_same(
+    algorithm: str, arguments: list[str]
+) -> None:
     Path("space.test").write_text("learning_rate loguniform -7,-4\nhidden_size quniform 2,8,2\n")
-    assert run_hyper.main([*arguments, f"--algo={algorithm}", "--num_samples=3"]) == 0
+    arguments = [*arguments, f"--algo={algorithm}", "--num_samples=3"]
+    assert run_hyper.main(arguments) == 0
     trials = lines()
     assert len(trials) == 3
+    whole = Path("out.result.jsonl").read_text().splitlines(keepends=True)
+    Path("out.result.jsonl").write_text("".join(whole[:2]))
+    assert run_hyper.main([*arguments, "--resume"]) == 0
+    assert [t["settings"] for t in lines()] == [t["settings"] for t in trials]
     for trial in trials:
         assert math.exp(-7) <= trial["settings"]["learning_rate"] <= math.exp(-4)
         assert trial["settings"]["hidden_size"] in (2, 4, 6, 8)
@@ -112,7 +125,7 @@ def test_if_all_trials_fail_the_reason_is_said(
     assert run_hyper.main([*arguments, "--net=linear"]) == 1
     message = capsys.readouterr().err
     assert "none of the 2 trials ran to its end; the first because of" in message
-    assert not Path("out.yaml").exists()
+    assert not Path("out.result.yaml").exists()
 
 
 @pytest.mark.parametrize(
@@ -120,7 +133,12 @@ def test_if_all_trials_fail_the_reason_is_said(
     [
         ("learning_rat choice [0.1]", [], "'learning_rat'. Did you mean learning_rate"),
         ("net choice ['mlp','cnn']", [], "net must be one of linear, mlp, resnet; got 'cnn'"),
-        ("dropout_prob uniform 0,2", [], "dropout_prob must be at least 0 and below 1, got 2"),
+        ("dropout_prob uniform 0,2", [], "dropout_prob must be at least 0 and below 1, got 1.998"),
+        ("valid_metric choice ['MAE']", [], "valid_metric cannot be searched"),
+        ("net choice ['os.nothing']", [], "net: 'os.nothing' does not fit"),
+        ("net choice ['mlp']", ["--resume_file=a.pth"], "each trial begins anew"),
+        ("net choice ['mlp']", ["--eval_step=0"], "eval_step must be a whole number of at least 1"),
+        ("net choice ['mlp']", ["--display_file=nowhere/a.html"], "there is no folder"),
         ("weight_decay uniform 0,1", ["--algo=exhaustive"], "weight_decay is uniform"),
         ("net choice ['mlp']", ["--tool=Ray", "--algo=bayes"], "--algo=bayes goes trial by trial"),
         ("net choice ['mlp']", ["--num_samples=0"], "num_samples must be a whole number"),
@@ -128,6 +146,7 @@ def test_if_all_trials_fail_the_reason_is_said(
         ("net choice ['mlp']", ["--model=ResNetM"], "there is no model 'ResNetM'"),
         ("net choice ['mlp']", ["--resume"], "there is no search to resume"),
         ("net choice ['mlp']", ["--tool=Ray", "--ray_address=nowhere"], "must be host:port"),
+        ("net choice ['mlp']", ["--tool=Ray", "--ray_address=ray://a:1"], "must be host:port"),
         (
             "net choice ['mlp']",
             ["--tool=Ray", "--ray_address=127.0.0.1:9"],
@@ -147,18 +166,57 @@ def test_what_cannot_be_searched_is_said_before_anything_is_trained(
     assert run_hyper.main([*arguments, *more]) == 1
     assert time.monotonic() - began < 20
     assert message in capsys.readouterr().err
-    assert not Path("out.yaml").exists()
+    assert not Path("out.result.yaml").exists()
 
 
 def test_a_search_is_not_written_over(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    Path("out.jsonl").write_text("precious\n")
+    Path("out.result.jsonl").write_text("precious\n")
     assert run_hyper.main(arguments) == 1
-    assert "out.jsonl holds a search already: give --resume" in capsys.readouterr().err
+    assert "out.result.jsonl holds a search already: give --resume" in capsys.readouterr().err
     assert run_hyper.main([*arguments, "--resume"]) == 1
-    assert "out.jsonl is no journal of a search" in capsys.readouterr().err
-    assert Path("out.jsonl").read_text() == "precious\n"
+    assert "out.result.jsonl is no journal of a search" in capsys.readouterr().err
+    assert Path("out.result.jsonl").read_text() == "precious\n"
+
+
+def test_files_that_are_read_are_not_written_over(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("best.yaml").write_text("embedding_size: 4\n")
+    more = ["--config_files=best.yaml", "--output_file=best"]
+    assert run_hyper.main([*(a for a in arguments if "output" not in a), *more]) == 1
+    assert "--output_file: best.yaml is read by this search" in capsys.readouterr().err
+    assert Path("best.yaml").read_text() == "embedding_size: 4\n"
+
+
+def test_yaml_files_are_part_of_the_best_and_of_what_makes_a_search(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("given.yaml").write_text("clip_predictions: False\n")
+    Path("space.test").write_text("learning_rate choice [0.01]\n")
+    assert run_hyper.main([*arguments, "--config_files=given.yaml"]) == 0
+    assert yaml.safe_load(Path("out.result.yaml").read_text())["clip_predictions"] is False
+    assert run_hyper.main([*arguments, "--resume"]) == 1
+    assert "is of a search with settings" in capsys.readouterr().err
+
+
+def test_choices_may_be_lists(arguments: list[str]) -> None:
+    Path("space.test").write_text("mlp_hidden_size choice [[4],[4,2]]\nuse_gpu choice [False]\n")
+    arguments = ["--model=NeuMF", *arguments[1:], "--mf_embedding_size=4", "--topk=[5]"]
+    arguments = [a for a in arguments if not a.startswith(("--embedding", "--hidden"))]
+    arguments += ["--metrics=['Recall']", "--valid_metric=Recall@5"]
+    assert run_hyper.main(arguments) == 0
+    assert [t["settings"]["mlp_hidden_size"] for t in lines()] in ([[4], [4, 2]], [[4, 2], [4]])
+
+
+def test_values_that_fit_only_together_are_accepted() -> None:
+    lines_of = "head choice ['classes']\ninner_solver choice ['gradient']\n"
+    Path("space.test").write_text(lines_of + "residual choice [False,True]\n")
+    space = read_space("space.test")
+    Task.read("MAMO", "ml-100k", [], {}).check(space)
+    with pytest.raises(ValueError, match="head: 'classes' does not fit: head: classes needs"):
+        Task.read("MAMO", "ml-100k", [], {}).check(space[:2])
 
 
 def test_another_search_is_not_resumed(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -43,22 +42,28 @@ def test_ray_stops_trials_and_a_killed_search_ends_with_the_same_trials(
     assert all(trial["epochs"] < 12 for trial in stopped)
 
     again = [argument.replace("out.result", "again.result") for argument in arguments]
-    process = subprocess.Popen(
-        command(again, *more), env=RAY, stdout=subprocess.DEVNULL, start_new_session=True
-    )
-    while not Path("again.jsonl").exists() or len(lines("again.jsonl")) < 2:
+    process = subprocess.Popen(command(again, *more), env=RAY, stdout=subprocess.DEVNULL)
+    while not Path("again.result.jsonl").exists() or len(lines("again.result.jsonl")) < 2:
         assert process.poll() is None
         time.sleep(0.1)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    kept = lines("again.jsonl")
+    kill(process)
+    kept = lines("again.result.jsonl")
     assert 2 <= len(kept) < 6
     finished = subprocess.run(command(again, *more, "--resume"), env=RAY, capture_output=True)
     assert finished.returncode == 0, finished.stderr
-    found = lines("again.jsonl")
+    found = lines("again.result.jsonl")
     assert found[: len(kept)] == kept
     rates = [trial["settings"]["learning_rate"] for trial in found]
     assert sorted(rates) == sorted(trial["settings"]["learning_rate"] for trial in wanted)
+
+
+def kill(root: subprocess.Popen) -> None:
+    """SIGKILL to a process, and to what it has started: Ray's would stay for others to find."""
+    process = psutil.Process(root.pid)
+    for each in [process, *process.children(recursive=True)]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            each.kill()
+    root.wait()
 
 
 class Node:
@@ -72,14 +77,6 @@ class Node:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-
-    def kill(self) -> None:
-        """End all of its processes at once."""
-        root = psutil.Process(self.process.pid)
-        for process in [root, *root.children(recursive=True)]:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
-        self.process.wait()
 
 
 def nodes_at(address: str, count: int) -> None:
@@ -117,14 +114,14 @@ def test_a_cluster_that_loses_a_node_loses_no_finished_trial(arguments: list[str
             stderr=subprocess.STDOUT,
             text=True,
         )
-        while not Path("out.jsonl").exists() or not lines():
+        while not Path("out.result.jsonl").exists() or not lines():
             assert process.poll() is None, process.communicate()[0]
             time.sleep(0.1)
         kept = lines()
-        other.kill()
+        kill(other.process)
         printed = process.communicate(timeout=300)[0]
     finally:
-        head.kill()
+        kill(head.process)
     assert process.returncode == 0, printed
     trials = lines()
     assert trials[: len(kept)] == kept

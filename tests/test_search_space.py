@@ -54,7 +54,8 @@ def test_what_is_drawn_is_within_its_ends_and_always_the_same(tmp_path: Path) ->
         assert math.exp(-11.5) <= setting["weight_decay"] <= math.exp(-6.9)
     assert len(sample(space[:2], 50, seed=3)) == 4  # there are no more
     assert Parameter("x", "quniform", (0.0, 1.0, 0.25)).settle(0.6) == 0.5
-    assert space[-1].ends() == [math.exp(-11.5), math.exp(-6.9)]
+    assert space[-1].ends() == pytest.approx([math.exp(-11.5), math.exp(-6.9)], rel=1e-2)
+    assert space[2].ends() == pytest.approx([0.0, 0.5], abs=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -64,6 +65,8 @@ def test_what_is_drawn_is_within_its_ends_and_always_the_same(tmp_path: Path) ->
         ("learning_rate choice [open('x', 'w')]", "a list of plain values"),
         ("net choice [\"__import__('os').system('touch x')\"]", "letters, digits and"),
         ("layers choice [['a', \"f('x')\"]]", "letters, digits and"),
+        ("layers choice ['1/0']", "a word begins with a letter"),
+        ("layers choice [{1,2}]", "a value is a number, a word, a list or a dictionary"),
         ("learning_rate choice 0.1", "a list of at least one value; got '0.1'"),
         ("learning_rate choice []", "a list of at least one value"),
         ("learning_rate between 0,1", "a kind out of choice, uniform, quniform, loguniform"),

@@ -15,7 +15,6 @@ from recbole_ext.model.mamo import MAMO
 @torch.no_grad()
 def attention_of_users(model: MAMO) -> Tensor:
     """Attention of all users but RecBole's padding user, shape: [n_users - 1, slots]."""
-    model.eval()
     users = torch.arange(1, model.n_users, device=model.device)
     return torch.cat([model.attend(some) for some in users.split(4096)]).cpu()
 

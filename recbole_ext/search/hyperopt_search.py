@@ -23,7 +23,6 @@ class JournaledTuning(HyperTuning):
         task: what a trial trains.
         space: what is tried.
         journal: trials that are there are not run again.
-        bigger: whether a bigger score is better.
         algorithm: one of ``ALGORITHMS``.
         most: the most trials, of ``random`` and ``bayes``.
         patience: trials without progress before the search ends.
@@ -36,7 +35,6 @@ class JournaledTuning(HyperTuning):
         task: Task,
         space: Space,
         journal: Journal,
-        bigger: bool,
         algorithm: str,
         most: int,
         patience: int,
@@ -44,8 +42,7 @@ class JournaledTuning(HyperTuning):
         tell: Callable[[Trial], None],
     ) -> None:
         super().__init__(None, space=hyperopt_space(space), algo=algorithm, max_evals=most)
-        self.task, self.journal, self.bigger, self.tell = task, journal, bigger, tell
-        self.seed = seed
+        self.task, self.journal, self.tell, self.seed = task, journal, tell, seed
         self.parameters = {parameter.name: parameter for parameter in space}
         self.early_stop_fn = _no_progress(patience)
 
@@ -65,7 +62,7 @@ class JournaledTuning(HyperTuning):
 
     def trial(self, params: dict[str, Any]) -> dict[str, Any]:
         """Run one trial, or look it up; in the place of RecBole's."""
-        chosen = {k: self.parameters[k].settle(_plain(v)) for k, v in params.items()}
+        chosen = {name: self._value(name, drawn) for name, drawn in params.items()}
         trial = self.journal.find(chosen)
         if trial is None:
             trial = self.task.train(chosen, lambda epoch, score: None)
@@ -73,15 +70,21 @@ class JournaledTuning(HyperTuning):
             self.tell(trial)
         if trial.score is None or not math.isfinite(trial.score):
             return {"loss": math.inf, "status": "ok"}
-        return {"loss": -trial.score if self.bigger else trial.score, "status": "ok"}
+        return {"loss": -trial.score if self.task.bigger else trial.score, "status": "ok"}
+
+    def _value(self, name: str, drawn: Any) -> Any:
+        parameter = self.parameters[name]
+        if parameter.kind == "choice":
+            return parameter.values[int(drawn)]
+        return parameter.settle(float(drawn))
 
 
 def hyperopt_space(space: Space) -> dict[str, Any]:
-    """A space in hyperopt's terms."""
+    """A space in hyperopt's terms; of a choice, the place of the value."""
     from hyperopt import hp
 
     kinds = {
-        "choice": lambda p: hp.choice(p.name, list(p.values)),
+        "choice": lambda p: hp.choice(p.name, list(range(len(p.values)))),
         "uniform": lambda p: hp.uniform(p.name, *p.values),
         "quniform": lambda p: hp.quniform(p.name, *p.values),
         "loguniform": lambda p: hp.loguniform(p.name, *p.values),
@@ -100,10 +103,3 @@ def _no_progress(patience: int) -> Callable:
         return since >= patience, []
 
     return stop
-
-
-def _plain(value: Any) -> Any:
-    """Hyperopt gives tuples for lists, and numpy's numbers."""
-    if isinstance(value, tuple):
-        return [_plain(v) for v in value]
-    return value.item() if hasattr(value, "item") else value

@@ -88,12 +88,9 @@ class Journal:
         if not self.path.is_file():
             raise FileNotFoundError(f"there is no search to resume: {self.path}")
         text = self.path.read_text(encoding="utf-8")
-        lines = text.splitlines()
-        if lines and not text.endswith("\n"):  # killed in the middle of a line
-            lines.pop()
-            self.path.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+        whole = text[: text.rfind("\n") + 1]
         try:
-            first, *rest = [json.loads(line) for line in lines]
+            first, *rest = [json.loads(line) for line in whole.splitlines()]
             then = first["search"]
             self.trials = [Trial(**line) for line in rest]
         except (ValueError, KeyError, TypeError):
@@ -104,6 +101,7 @@ class Journal:
                     f"{self.path} is of a search with {key}: {then.get(key)!r}, not "
                     f"{search[key]!r}; give another --output_file"
                 )
+        os.truncate(self.path, len(whole.encode()))  # it was killed in the middle of a line
 
 
 def best_of(trials: Sequence[Trial], bigger: bool) -> Trial | None:

@@ -13,7 +13,7 @@ import socket
 import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from recbole_ext.search.task import Task
 
 SECONDS_TO_CONNECT = 5.0
 RETRIES = 3  # of a trial whose node is lost
+MOST_VALIDATIONS = 100_000  # the model's own epochs and early stopping are the limit
 PACKAGE_ROOT = str(Path(__file__).resolve().parents[2])
 
 
@@ -37,7 +38,6 @@ class Cluster:
         gpus_per_trial: shares of GPUs; ``None`` for 1 where this machine has one, else 0.
         max_concurrent: the most trials at once; ``None`` for as many as there is room for.
         grace: validations before a trial may be stopped.
-        most_validations: of a trial.
     """
 
     address: str | None
@@ -45,7 +45,6 @@ class Cluster:
     gpus_per_trial: float | None
     max_concurrent: int | None
     grace: int
-    most_validations: int
 
     @property
     def resources(self) -> dict[str, float]:
@@ -60,7 +59,6 @@ def search(
     task: Task,
     chosen: list[dict[str, Any]],
     journal: Journal,
-    bigger: bool,
     cluster: Cluster,
     tell: Callable[[Trial], None],
 ) -> None:
@@ -70,12 +68,13 @@ def search(
         task: what a trial trains.
         chosen: the hyper-parameters of all trials.
         journal: where they are written down.
-        bigger: whether a bigger score is better.
         cluster: where they run.
         tell: is told each trial as it ends.
 
     Raises:
         ConnectionError: if the cluster cannot be reached.
+        ValueError: if no machine of it has what a trial is to be given.
+        RuntimeError: if the search is interrupted.
     """
     import ray
     from ray import tune
@@ -84,10 +83,10 @@ def search(
     left = [settings for settings in chosen if journal.find(settings) is None]
     if not left:
         return
-    _connect(cluster.address)
     threads = max(1, int(cluster.cpus_per_trial))
     with tempfile.TemporaryDirectory(prefix="recbole_ext-ray-") as folder:
         try:
+            _connect(cluster)
             tune.run(
                 tune.with_parameters(_run_trial, task=task, threads=threads),
                 name="search",
@@ -96,12 +95,12 @@ def search(
                 max_concurrent_trials=cluster.max_concurrent,
                 scheduler=ASHAScheduler(
                     metric="score",
-                    mode="max" if bigger else "min",
-                    max_t=max(cluster.most_validations + 1, cluster.grace),
+                    mode="max" if task.bigger else "min",
+                    max_t=MOST_VALIDATIONS,
                     grace_period=cluster.grace,
                     reduction_factor=2,
                 ),
-                callbacks=[_journal_callback(journal, bigger, tell)],
+                callbacks=[_journal_callback(journal, task.bigger, tell)],
                 max_failures=RETRIES,
                 reuse_actors=False,  # a process whose trial was stopped may still be at it
                 raise_on_failed_trial=False,
@@ -110,10 +109,16 @@ def search(
             )
         finally:
             ray.shutdown()
+    ended = sum(journal.find(settings) is not None for settings in chosen)
+    if ended < len(chosen):  # Ray takes an interruption for an end
+        raise RuntimeError(
+            f"interrupted: {ended} of {len(chosen)} trials have ended; give --resume to go on"
+        )
 
 
 def _run_trial(config: dict[str, Any], task: Task, threads: int) -> None:
     """On a worker: report each validation, and at the end the trial."""
+    import ray
     from ray.air import session
 
     import recbole_ext  # noqa: F401 (registers the models in this process)
@@ -126,7 +131,9 @@ def _run_trial(config: dict[str, Any], task: Task, threads: int) -> None:
         last["score"] = score
         session.report({"score": score, "epoch": epoch})
 
-    trial = task.train(config["chosen"], report)
+    gpus = ",".join(str(gpu) for gpu in ray.get_gpu_ids())  # RecBole would take the first
+    given = {**config["chosen"], **({"gpu_id": gpus} if gpus else {})}
+    trial = replace(task.train(given, report), settings=config["chosen"])
     session.report({"score": last["score"], "trial": trial})
 
 
@@ -139,6 +146,9 @@ def _journal_callback(journal: Journal, bigger: bool, tell: Callable[[Trial], No
         def __init__(self) -> None:
             self.scores: dict[str, list[float]] = {}
 
+        def on_trial_start(self, iteration: int, trials: Any, trial: Any, **_: Any) -> None:
+            self.scores[trial.trial_id] = []  # anew where a node was lost
+
         def on_trial_result(
             self, iteration: int, trials: Any, trial: Any, result: dict, **_: Any
         ) -> None:
@@ -150,7 +160,8 @@ def _journal_callback(journal: Journal, bigger: bool, tell: Callable[[Trial], No
             self._add(ended or self._unfinished(trial, "stopped"))
 
         def on_trial_error(self, iteration: int, trials: Any, trial: Any, **_: Any) -> None:
-            reason = "its process ended, or its node was lost, too often (out of memory?)"
+            said = str(getattr(trial, "get_error", lambda: None)() or "").strip().splitlines()
+            reason = f"its process ended {RETRIES + 1} times (out of memory?) {said[-1:]}"
             self._add(self._unfinished(trial, "failed", reason))
 
         def _unfinished(self, trial: Any, status: str, error: str | None = None) -> Trial:
@@ -167,28 +178,15 @@ def _journal_callback(journal: Journal, bigger: bool, tell: Callable[[Trial], No
     return JournalCallback()
 
 
-def _connect(address: str | None) -> None:
-    """Join a cluster, or begin one on this machine."""
-    import ray
+def check_reachable(address: str) -> None:
+    """Make sure that something answers at a cluster's address.
 
-    if address is not None:
-        _check_reachable(address)
-    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
-    paths = [PACKAGE_ROOT, *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = {"env_vars": {"PYTHONPATH": os.pathsep.join(paths), "PYTHONWARNINGS": "ignore"}}
-    local: dict[str, Any] = {} if address else {"include_dashboard": False}
-    ray.init(
-        address=address,
-        runtime_env=environment,
-        log_to_driver=False,
-        logging_level="ERROR",
-        **local,
-    )
-
-
-def _check_reachable(address: str) -> None:
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not host or not port.isdigit():
+    Raises:
+        ValueError: if it is no address.
+        ConnectionError: if nothing answers within seconds.
+    """
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit() or "/" in host:
         raise ValueError(f"--ray_address must be host:port, got {address!r}")
     try:
         socket.create_connection((host, int(port)), timeout=SECONDS_TO_CONNECT).close()
@@ -197,3 +195,26 @@ def _check_reachable(address: str) -> None:
             f"--ray_address: no Ray cluster answers at {address} ({error}); start one with "
             "`ray start --head`"
         ) from None
+
+
+def _connect(cluster: Cluster) -> None:
+    """Join a cluster, or begin one on this machine."""
+    import ray
+
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+    paths = [PACKAGE_ROOT, *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {"env_vars": {"PYTHONPATH": os.pathsep.join(paths), "PYTHONWARNINGS": "ignore"}}
+    local: dict[str, Any] = {} if cluster.address else {"include_dashboard": False}
+    ray.init(
+        address=cluster.address or "local",
+        runtime_env=environment,
+        log_to_driver=False,
+        logging_level="ERROR",
+        **local,
+    )
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    for name, option in (("CPU", "cpus_per_trial"), ("GPU", "gpus_per_trial")):
+        asked = cluster.resources[name.lower()]
+        most = max((node.get(name, 0.0) for node in nodes), default=0.0)
+        if asked > most:
+            raise ValueError(f"--{option} is {asked:g}, but no machine has more than {most:g}")

@@ -13,7 +13,9 @@ from typing import Any
 
 KINDS = ("choice", "uniform", "quniform", "loguniform")
 _NUMBERS = {"uniform": 2, "quniform": 3, "loguniform": 2}
-_PLAIN = re.compile(r"[\w+\-.@/ ]*")  # RecBole evaluates strings: nothing that could do anything
+# RecBole evaluates strings: only words and paths, of which nothing can come.
+_PLAIN = re.compile(r"([A-Za-z_/.][\w+\-.@/ ]*)?")
+INSIDE = 1e-3  # the ends of an interval are hardly ever drawn
 Setting = dict[str, Any]
 
 
@@ -50,13 +52,15 @@ class Parameter:
         return int(on_grid) if all(float(v).is_integer() for v in self.values) else on_grid
 
     def ends(self) -> list[Any]:
-        """Every value of a choice; the two ends of another kind."""
+        """Every value of a choice; of another kind two values, at its ends."""
         if self.kind == "choice":
             return list(self.values)
         low, high = self.values[:2]
-        if self.kind == "loguniform":
-            return [math.exp(low), math.exp(high)]
-        return [self.settle(low), self.settle(high)]
+        if self.kind == "quniform":
+            return [self.settle(low), self.settle(high)]
+        margin = INSIDE * (high - low)
+        ends = [low + margin, high - margin]
+        return [math.exp(end) for end in ends] if self.kind == "loguniform" else ends
 
 
 Space = list[Parameter]
@@ -142,18 +146,24 @@ def _choices(text: str) -> tuple[Any, ...]:
         ) from None
     if not isinstance(values, list | tuple) or not values:
         raise ValueError(f"a choice needs a list of at least one value; got {text!r}")
-    for value in _strings(list(values)):
-        if not _PLAIN.fullmatch(value):
-            raise ValueError(f"a word has letters, digits and + - . @ / only; got {value!r}")
+    for value in _plain_parts(list(values)):
+        if isinstance(value, str) and not _PLAIN.fullmatch(value):
+            raise ValueError(
+                f"a word begins with a letter and has letters, digits and + - . @ / only; got "
+                f"{value!r}"
+            )
     return tuple(values)
 
 
-def _strings(value: Any) -> list[str]:
-    if isinstance(value, str):
-        return [value]
+def _plain_parts(value: Any) -> list[Any]:
+    """All that a value is made of."""
     if isinstance(value, dict):
         value = [*value, *value.values()]
-    return [s for v in value for s in _strings(v)] if isinstance(value, list | tuple | set) else []
+    if isinstance(value, list | tuple):
+        return [part for each in value for part in _plain_parts(each)]
+    if value is None or isinstance(value, str | int | float):
+        return [value]
+    raise ValueError(f"a value is a number, a word, a list or a dictionary of those; got {value!r}")
 
 
 def _number(text: str) -> float:

@@ -2,22 +2,40 @@
 
 from __future__ import annotations
 
+import math
+import random
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from recbole_ext.hyperparameters import nearest
+from recbole.config import Config
+
+from recbole_ext.hyperparameters import integer, nearest
 from recbole_ext.names import KEYS_WITHOUT_YAML
 from recbole_ext.quick_start import checked_config, run_recbole
 from recbole_ext.recording import listening
 from recbole_ext.safe_file import plain
 from recbole_ext.search.journal import Trial
-from recbole_ext.search.space import Space
+from recbole_ext.search.space import Parameter, Space
 
 QUIET = {"show_progress": False, "state": "WARNING"}
+OTHERS_TRIED = 50
+
+# What scores are measured on, or where a run is: not to be searched.
+# fmt: off
+FIXED = frozenset([
+    "model", "dataset", "data_path", "checkpoint_dir", "resume_file", "metrics", "topk",
+    "valid_metric", "valid_metric_bigger", "eval_args", "eval_step", "repeatable", "seed",
+    "split_seed", "load_col", "unload_col", "val_interval", "user_inter_num_interval",
+    "item_inter_num_interval", "threshold", "benchmark_filename", "scenario_field",
+    "cold_user_ratio", "cold_item_rule", "cold_item_ratio", "cold_item_field",
+    "cold_item_threshold", "task_ratings", "query_size", "support_size", "valid_user_ratio",
+    "warm_evaluation",
+])
+# fmt: on
 
 
 @dataclass(frozen=True)
@@ -27,27 +45,48 @@ class Task:
     Attributes:
         model: its name.
         dataset: its name.
-        config_files: yaml files.
-        settings: they win over the files; a trial's win over both.
+        settings: of the yaml files and the command line, as RecBole reads them.
+        metric: by which trials are ranked.
+        bigger: whether a bigger score is better.
     """
 
     model: str
     dataset: str
-    config_files: list[str] = field(default_factory=list)
-    settings: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, Any]
+    metric: str
+    bigger: bool
 
-    def check(self, space: Space) -> bool:
+    @classmethod
+    def read(
+        cls, model: str, dataset: str, config_files: list[str], settings: dict[str, Any]
+    ) -> Task:
+        """Read yaml files and settings once, so that they mean the same on any machine.
+
+        Raises:
+            ValueError: naming a setting that does not fit.
+        """
+        config = checked_config(model, dataset, config_files, dict(settings))
+        given = {**config.file_config_dict, **config.variable_config_dict}
+        if given.get("resume_file"):
+            raise ValueError("resume_file: each trial begins anew; --resume goes on with a search")
+        for key in ("epochs", "eval_step"):
+            integer(config, key, minimum=1)
+        data = Path(given.get("data_path") or config.internal_config_dict["data_path"])
+        kept = {key: plain(value) for key, value in given.items() if key not in _NAMES}
+        kept["data_path"] = str(data.resolve())
+        metric, bigger = config["valid_metric"].lower(), bool(config["valid_metric_bigger"])
+        return cls(model, dataset, kept, metric, bigger)
+
+    def check(self, space: Space) -> None:
         """Make sure that a space fits the model, before anything is trained.
 
-        Each value of a choice and both ends of an interval are tried on their own.
-
-        Returns:
-            Whether a bigger validation score is better.
+        Each value of a choice and the ends of an interval are tried, on their own or together
+        with others of the space.
 
         Raises:
             ValueError: naming the parameter, its value and the remedy.
         """
-        config = checked_config(self.model, self.dataset, self.config_files, dict(self.settings))
+        config = self._config({})
         known = {*config.internal_config_dict, *KEYS_WITHOUT_YAML}
         known.update(key for keys in config.parameters.values() for key in keys)
         for parameter in space:
@@ -56,10 +95,12 @@ class Task:
                     f"{self.model} knows no hyper-parameter {parameter.name!r}."
                     f"{nearest(parameter.name, known)}"
                 )
+            if parameter.name in FIXED:
+                raise ValueError(
+                    f"{parameter.name} cannot be searched: trials would not be comparable"
+                )
             for value in parameter.ends():
-                given = {**self.settings, parameter.name: value}
-                checked_config(self.model, self.dataset, self.config_files, given)
-        return bool(config["valid_metric_bigger"])
+                self._check_value(space, parameter, value)
 
     def train(self, chosen: dict[str, Any], report: Callable[[int, float], None]) -> Trial:
         """Train and test once; a failure is a trial, too.
@@ -78,23 +119,33 @@ class Task:
         with tempfile.TemporaryDirectory() as folder, listening(note):
             settings = {**QUIET, **self.settings, **chosen, "checkpoint_dir": folder}
             try:
-                result = run_recbole(self.model, self.dataset, self.config_files, settings)
+                result = run_recbole(self.model, self.dataset, None, settings)
+                score = float(result["best_valid_score"])
+                if not math.isfinite(score):
+                    raise ValueError(f"the best validation score is {score}")
             except (Exception, SystemExit) as error:  # whatever a model raises
                 reason = f"{type(error).__name__}: {error}".strip().splitlines()[0]
                 spent = time.perf_counter() - began
                 return Trial(chosen, "failed", None, len(epochs), seconds=spent, error=reason)
-        return Trial(
-            chosen,
-            "done",
-            float(result["best_valid_score"]),
-            len(epochs),
-            plain(dict(result["best_valid_result"] or {})),
-            plain(dict(result["test_result"] or {})),
-            time.perf_counter() - began,
-        )
+        valid, test = (plain(dict(result[key] or {})) for key in _RESULTS)
+        spent = time.perf_counter() - began
+        return Trial(chosen, "done", score, len(epochs), valid, test, spent)
+
+    def _config(self, chosen: dict[str, Any]) -> Config:
+        return checked_config(self.model, self.dataset, None, {**self.settings, **chosen})
+
+    def _check_value(self, space: Space, parameter: Parameter, value: Any) -> None:
+        generator = random.Random(0)
+        first: Exception | None = None
+        for attempt in range(OTHERS_TRIED):
+            others = {p.name: p.draw(generator) for p in space} if attempt else {}
+            try:
+                self._config({**others, parameter.name: value})
+                return
+            except Exception as error:  # RecBole evaluates words, and anything may come of it
+                first = first or error
+        raise ValueError(f"{parameter.name}: {value!r} does not fit: {first}") from first
 
 
-def absolute(settings: dict[str, Any]) -> dict[str, Any]:
-    """Settings whose folders are found from any working folder."""
-    given = settings.get("data_path")
-    return {**settings, "data_path": str(Path(given).resolve())} if given else settings
+_NAMES = ("model", "dataset", "config_files", "config_file_list", "checkpoint_dir")
+_RESULTS = ("best_valid_result", "test_result")
