@@ -7,6 +7,8 @@ from typing import Any
 
 from tabulate import tabulate
 
+from recbole_ext.learning_curve import curve_file
+
 
 def scenario_table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Metrics by scenario and method as text, scenario by scenario."""
@@ -46,5 +48,7 @@ def summarize(model: str, dataset: str, result: Mapping[str, Any] | None) -> str
     if "seconds" in result:  # of several processes there are only the metrics
         seconds = [f"{name} {value:.1f}" for name, value in result["seconds"].items()]
         lines.append("seconds: " + ", ".join(seconds))
+        if result["checkpoint"] and result["curve"]:
+            lines.append(f"learning curve: {curve_file(result['checkpoint'])}")
         lines.append(f"checkpoint: {result['checkpoint'] or 'not saved'}")
     return "\n".join(lines)
