@@ -45,7 +45,13 @@ def load_curves(runs: Sequence[str | Path]) -> Curves:
     return curves
 
 
-def draw(curves: Curves, metric: str, output: str | Path, against: str = "seconds") -> None:
+def draw(
+    curves: Curves,
+    metric: str,
+    output: str | Path,
+    against: str = "seconds",
+    limits: Sequence[float] | None = None,
+) -> None:
     """Draw one metric of all curves.
 
     Args:
@@ -53,9 +59,11 @@ def draw(curves: Curves, metric: str, output: str | Path, against: str = "second
         metric: a validation metric, or ``train_loss``.
         output: path of the picture; its ending says which kind.
         against: ``seconds`` or ``epoch``.
+        limits: the least and the largest value shown; all by default.
 
     Raises:
-        ValueError: if a curve has no such metric, or the ending is unknown.
+        ValueError: if a curve has no such metric, the ending is unknown, or the limits are in the
+            wrong order.
     """
     for name, points in curves.items():
         if any(metric not in point for point in points):
@@ -68,11 +76,13 @@ def draw(curves: Curves, metric: str, output: str | Path, against: str = "second
         name: ([point[against] for point in points], [point[metric] for point in points])
         for name, points in curves.items()
     }
+    if limits is not None and not limits[0] < limits[1]:
+        raise ValueError(f"--limits must be low before high, got {limits[0]:g} {limits[1]:g}")
     output = Path(output)
     if output.suffix == ".html":
-        _draw_page(lines, metric, output, LABELS[against])
+        _draw_page(lines, metric, output, LABELS[against], limits)
     elif output.suffix in IMAGES:
-        _draw_image(lines, metric, output, LABELS[against])
+        _draw_image(lines, metric, output, LABELS[against], limits)
     else:
         raise ValueError(f"--output must end in {', '.join(IMAGES)} or .html, got {output}")
 
@@ -86,7 +96,9 @@ def _curve_of(run: Path) -> Path:
     return run if run.name.endswith(SUFFIX) else curve_file(run)
 
 
-def _draw_image(lines: dict, metric: str, output: Path, label: str) -> None:
+def _draw_image(
+    lines: dict, metric: str, output: Path, label: str, limits: Sequence[float] | None
+) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
@@ -98,15 +110,20 @@ def _draw_image(lines: dict, metric: str, output: Path, label: str) -> None:
     axis.set_xlabel(label)
     axis.set_ylabel(_label(metric))
     axis.legend()
+    if limits is not None:
+        axis.set_ylim(*limits)
     figure.savefig(output, dpi=150)
     pyplot.close(figure)
 
 
-def _draw_page(lines: dict, metric: str, output: Path, label: str) -> None:
+def _draw_page(
+    lines: dict, metric: str, output: Path, label: str, limits: Sequence[float] | None
+) -> None:
     from plotly.graph_objects import Figure, Scatter
 
     figure = Figure([Scatter(x=x, y=y, name=name) for name, (x, y) in lines.items()])
     figure.update_layout(xaxis_title=label, yaxis_title=_label(metric), template="plotly_white")
+    figure.update_yaxes(range=limits)
     figure.write_html(output, include_plotlyjs=True)
 
 
@@ -124,13 +141,14 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("runs", nargs="+", metavar="RUN", help="checkpoint, curve or folder")
     parser.add_argument("--metric", help="as the curves name it; by default their first metric")
     parser.add_argument("--against", choices=list(LABELS), default="seconds")
+    parser.add_argument("--limits", nargs=2, type=float, metavar=("LOW", "HIGH"), help="of values")
     parser.add_argument("--output", default="curves.png", help="the picture's file")
     options = parser.parse_args(arguments)
     try:
         curves = load_curves(options.runs)
         first = next(iter(curves.values()))[0]
         metric = options.metric or next(k for k in first if k not in (*LABELS, "train_loss"))
-        draw(curves, metric.lower(), options.output, options.against)
+        draw(curves, metric.lower(), options.output, options.against, options.limits)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -114,12 +114,17 @@ def test_curves_are_drawn_as_a_picture_and_as_a_page(against: str, tmp_path: Pat
     assert "validation rmse" in page
     assert 'src="http' not in page  # it needs no network
     assert plot.LABELS[against] in page
+    output = tmp_path / "b.html"
+    assert plot.main([*runs, "--limits", "0.7", "0.95", "--output", str(output)]) == 0
+    assert '"range":[0.7,0.95]' in output.read_text()
+    assert '"range":[0.7' not in page
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--metric", "rmsee"], "Did you mean rmse"),
+        (["--limits", "2", "1"], "--limits must be low before high, got 2 1"),
         (["--output", "a.gif"], "--output must end in .png, .svg, .pdf or .html, got a.gif"),
         (["nowhere"], "there is no learning curve nowhere-curve.csv"),
     ],
