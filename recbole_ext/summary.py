@@ -48,7 +48,7 @@ def summarize(model: str, dataset: str, result: Mapping[str, Any] | None) -> str
     if "seconds" in result:  # of several processes there are only the metrics
         seconds = [f"{name} {value:.1f}" for name, value in result["seconds"].items()]
         lines.append("seconds: " + ", ".join(seconds))
-        if result["checkpoint"] and result["curve"]:
+        if result["checkpoint"] and result.get("curve"):
             lines.append(f"learning curve: {curve_file(result['checkpoint'])}")
         lines.append(f"checkpoint: {result['checkpoint'] or 'not saved'}")
     return "\n".join(lines)
