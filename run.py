@@ -21,18 +21,24 @@ The models' hyper-parameters are explained in properties/model/<Name>.yaml.
 """
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The options that are no hyper-parameters, as in RecBole's own ``run.py``."""
+def new_parser(prog: str, description: str, epilog: str) -> argparse.ArgumentParser:
+    """A parser with the options that all of our commands have."""
     parser = argparse.ArgumentParser(
-        prog="run.py",
-        description="Train and evaluate a model of recbole_ext or RecBole.",
-        epilog=EPILOG,
+        prog=prog,
+        description=description,
+        epilog=epilog,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     parser.add_argument("--model", "-m", default="LambdaOptMF", help="name of the model")
     parser.add_argument("--dataset", "-d", default="ml-100k", help="name of the dataset")
     parser.add_argument("--config_files", default="", help="yaml files, separated by spaces")
+    return parser
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The options that are no hyper-parameters, as in RecBole's own ``run.py``."""
+    parser = new_parser("run.py", "Train and evaluate a model of recbole_ext or RecBole.", EPILOG)
     parser.add_argument("--nproc", type=int, default=1, help="processes on this machine (GPUs)")
     parser.add_argument("--ip", default="localhost", help="address of the master node")
     parser.add_argument("--port", default="5678", help="port of the master node")

@@ -9,7 +9,7 @@ import argparse
 import sys
 import traceback
 
-from run import settings_of
+from run import new_parser, settings_of
 
 EPILOG = """\
 A params file has a line for each hyper-parameter:
@@ -24,16 +24,9 @@ FILE.yaml, the best trial's hyper-parameters for run.py's --config_files.
 
 def build_parser() -> argparse.ArgumentParser:
     """RecBole's options, and those of the two tools."""
-    parser = argparse.ArgumentParser(
-        prog="run_hyper.py",
-        description="Search the hyper-parameters of a model of recbole_ext or RecBole.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+    parser = new_parser(
+        "run_hyper.py", "Search the hyper-parameters of a model of recbole_ext or RecBole.", EPILOG
     )
-    parser.add_argument("--model", "-m", default="LambdaOptMF", help="name of the model")
-    parser.add_argument("--dataset", "-d", default="ml-100k", help="name of the dataset")
-    parser.add_argument("--config_files", default="", help="yaml files, separated by spaces")
     parser.add_argument("--params_file", default="hyper.test", help="what to search")
     parser.add_argument("--output_file", default="hyper.result", help="the table of the trials")
     parser.add_argument("--display_file", help="a page (.html) with pictures of the search")
