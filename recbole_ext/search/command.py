@@ -27,7 +27,7 @@ class Plan:
         space: what is tried.
         algorithm: ``exhaustive``, ``random`` or ``bayes``.
         count: the most trials.
-        chosen: with Ray, the hyper-parameters of all trials.
+        chosen: the hyper-parameters of all trials, where they are known beforehand.
     """
 
     task: Task
@@ -57,10 +57,8 @@ def run_search(options: Namespace, settings: dict[str, Any]) -> str:
     def tell(_: Trial) -> None:
         print(progress(journal.trials, plan.count, plan.task.bigger), flush=True)
 
-    if plan.chosen is None:
-        _search_here(options, plan, journal, tell)
-    else:
-        _search_on_ray(options, plan, journal, tell)
+    search = _search_on_ray if options.tool == "Ray" else _search_here
+    search(options, plan, journal, tell)
     return _report(options, plan.task, journal)
 
 
@@ -75,14 +73,10 @@ def _plan(options: Namespace, settings: dict[str, Any]) -> Plan:
 
         check_reachable(options.ray_address)
     count = options.num_samples or TRIALS[options.tool]
-    chosen = None
-    if algorithm == "exhaustive":
-        count = len(every(space))
-    if options.tool == "Ray":
-        finite = algorithm == "exhaustive"
-        chosen = every(space) if finite else sample(space, count, options.search_seed)
-        count = len(chosen)
-    return Plan(task, space, algorithm, count, chosen)
+    chosen = every(space) if algorithm == "exhaustive" else None
+    if options.tool == "Ray" and chosen is None:
+        chosen = sample(space, count, options.search_seed)
+    return Plan(task, space, algorithm, count if chosen is None else len(chosen), chosen)
 
 
 def _identity(options: Namespace, plan: Plan) -> dict[str, Any]:

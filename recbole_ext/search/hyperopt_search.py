@@ -13,8 +13,6 @@ from recbole_ext.search.journal import Journal, Trial
 from recbole_ext.search.space import Space
 from recbole_ext.search.task import Task
 
-ALGORITHMS = ("exhaustive", "random", "bayes")
-
 
 class JournaledTuning(HyperTuning):
     """RecBole's ``HyperTuning``, which writes its trials down and survives those that fail.
@@ -23,7 +21,7 @@ class JournaledTuning(HyperTuning):
         task: what a trial trains.
         space: what is tried.
         journal: trials that are there are not run again.
-        algorithm: one of ``ALGORITHMS``.
+        algorithm: ``exhaustive``, ``random`` or ``bayes``.
         most: the most trials, of ``random`` and ``bayes``.
         patience: trials without progress before the search ends.
         seed: of what is drawn.
@@ -68,7 +66,7 @@ class JournaledTuning(HyperTuning):
             trial = self.task.train(chosen, lambda epoch, score: None)
             self.journal.add(trial)
             self.tell(trial)
-        if trial.score is None or not math.isfinite(trial.score):
+        if trial.score is None:
             return {"loss": math.inf, "status": "ok"}
         return {"loss": -trial.score if self.task.bigger else trial.score, "status": "ok"}
 
