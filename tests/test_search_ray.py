@@ -101,11 +101,11 @@ def test_a_cluster_that_loses_a_node_loses_no_finished_trial(arguments: list[str
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
-    here = "--node-ip-address=127.0.0.1"
-    head = Node("--head", here, f"--port={address.split(':')[1]}", "--include-dashboard=false")
+    # The command joins the node of its own address: the other, which is lost, needs another.
+    head = Node("--head", f"--port={address.split(':')[1]}", "--include-dashboard=false")
     try:
         nodes_at(address, 1)
-        other = Node(f"--address={address}")
+        other = Node(f"--address={address}", "--node-ip-address=127.0.0.2")
         nodes_at(address, 2)
         more = (f"--ray_address={address}", "--grace_period=50", "--net=mlp")
         process = subprocess.Popen(
