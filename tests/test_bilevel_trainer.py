@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Adam, SparseAdam
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from recbole_ext.functional.bpr import Triples
+from recbole_ext.functional.bpr import Triples, bpr_row_gradients
 from recbole_ext.functional.gradients import clip_gradient_norm
 from recbole_ext.functional.hypergradient import Side, analytic_hypergradient
 from recbole_ext.functional.unrolled import unrolled_hypergradient
@@ -116,7 +116,7 @@ def test_the_update_interval_counts_batches_through_epochs(world: dict[str, Any]
     run = Run(**{**world, **interval}, epochs=3, lambda_warmup_steps=3)
     taken: list[int] = []
     step = run.trainer._lambda_step
-    run.trainer._lambda_step = lambda batch: (taken.append(run.trainer._batch), step(batch))
+    run.trainer._lambda_step = lambda *batch: (taken.append(run.trainer._batch), step(*batch))
     run.fit()
     assert math.ceil(len(run.trainer._lookahead.train_sampler.users) / 30) == 4
     assert taken == [5, 8, 11]
@@ -191,8 +191,8 @@ def lambda_step_elements(n_rows: int, learner: str) -> int:
     network = LambdaNetwork("dimension+user+item", n_rows, n_rows, 8, sparse=True)
     shares = torch.rand(n_rows)
     sides = [
-        Side(table, strength, shares)
-        for table, strength in zip(parameters, (network.user, network.item), strict=True)
+        Side(name, table, network, shares)
+        for name, table in zip(("user", "item"), parameters, strict=True)
     ]
     batch = Triples(*torch.tensor([[1, 2, 3], [2, 3, 4], [1, 4, 5]]).T.contiguous())
     sum(table(batch.positives).sum() for table in tables).backward()
@@ -201,7 +201,8 @@ def lambda_step_elements(n_rows: int, learner: str) -> int:
 
     def step() -> None:
         lambda_optimizer.zero_grad()
-        analytic_hypergradient(*sides, optimizer, batch, batch)
+        read = bpr_row_gradients(*parameters, batch)
+        analytic_hypergradient(*sides, optimizer, read, batch)
         clip_gradient_norm(network.parameters(), 100.0)
         lambda_optimizer.step()
         network.clamp()
@@ -225,7 +226,8 @@ def test_the_real_optimizer_is_untouched_by_the_lambda_step(world: dict[str, Any
     optimizer = copy.deepcopy(trainer.optimizer.state_dict())
     weights, strengths = run.state(), run.strengths()
     trainer._set_up_lambda(*run.data[:2])
-    trainer._lambda_step(trainer._lookahead.train_sampler.draw(50))
+    batch = trainer._lookahead.train_sampler.draw(50)
+    trainer._lambda_step(batch, trainer._read(batch))
     torch.testing.assert_close(trainer.optimizer.state_dict(), optimizer, rtol=0, atol=0)
     assert same(run.state(), weights)
     assert not same(run.strengths(), strengths)

@@ -25,7 +25,7 @@ def test_higher_without_the_correction_is_wrong() -> None:
 
 def test_row_gradients_are_autograd() -> None:
     world = World("global", "sgd")
-    parts = bpr_row_gradients(
+    found = bpr_row_gradients(
         world.tables["user"].weight, world.tables["item"].weight, triples(TRAIN)
     )
     leaves = [
@@ -37,4 +37,6 @@ def test_row_gradients_are_autograd() -> None:
         )
     ]
     expected = torch.autograd.grad(bpr_loss(*leaves), leaves)
+    parts = found.users, *found.items.chunk(2)
     torch.testing.assert_close(parts, expected, rtol=1e-12, atol=0)
+    torch.testing.assert_close(found.loss, bpr_loss(*leaves), rtol=1e-12, atol=0)

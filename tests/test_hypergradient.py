@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from recbole_ext.functional.bpr import Triples, bpr_loss
+from recbole_ext.functional.bpr import Triples, bpr_loss, bpr_row_gradients
 from recbole_ext.functional.hypergradient import Side, analytic_hypergradient, dense_hypergradient
 from recbole_ext.functional.penalty import expected_shares, l2_penalty
 from recbole_ext.functional.unrolled import unrolled_hypergradient
@@ -90,14 +90,15 @@ class World:
     def _sides(self, kind: str) -> list[Side]:
         shares = self.shares(kind) or (None, None)
         return [
-            Side(self.tables[name].weight, getattr(self.network, name), share)
+            Side(name, self.tables[name].weight, self.network, share)
             for name, share in zip(("user", "item"), shares, strict=True)
         ]
 
     def analytic(self, kind: str) -> tuple[float, dict[str, Tensor]]:
         self.network.zero_grad()
         sides = self._sides(kind)
-        loss = analytic_hypergradient(*sides, self.optimizer, triples(TRAIN), triples(VALID))
+        train = bpr_row_gradients(*(side.table for side in sides), triples(TRAIN))
+        loss = analytic_hypergradient(*sides, self.optimizer, train, triples(VALID))
         return loss.item(), self._gradients()
 
     def dense(self, kind: str) -> tuple[float, dict[str, Tensor]]:

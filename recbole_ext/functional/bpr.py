@@ -45,25 +45,46 @@ def bpr_loss(user: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
     return -F.logsigmoid((user * (positive - negative)).sum(-1)).mean()
 
 
-def bpr_row_gradients(
-    user_table: Tensor, item_table: Tensor, triples: Triples
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of :func:`bpr_loss` for the rows that a batch reads, one row per occurrence.
+class RowGradients(NamedTuple):
+    """What a batch reads, and what its loss asks of it, one row per occurrence.
 
     A row that occurs twice in the batch gets its gradient in two parts, to be added by the caller.
+
+    Attributes:
+        triples: the batch.
+        loss: :func:`bpr_loss`, shape: []
+        user_rows: embeddings of its users, shape: [batch_size, embedding_size]
+        item_rows: of its items, positives first, shape: [2 * batch_size, embedding_size]
+        users: the loss's gradient for its users, shape: [batch_size, embedding_size]
+        items: for its items, positives first, shape: [2 * batch_size, embedding_size]
+    """
+
+    triples: Triples
+    loss: Tensor
+    user_rows: Tensor
+    item_rows: Tensor
+    users: Tensor
+    items: Tensor
+
+
+@torch.no_grad()
+def bpr_row_gradients(user_table: Tensor, item_table: Tensor, triples: Triples) -> RowGradients:
+    """:func:`bpr_loss` and its gradients, for the rows that a batch reads.
 
     Args:
         user_table: all user embeddings, shape: [n_users, embedding_size]
         item_table: all item embeddings, shape: [n_items, embedding_size]
         triples: the batch.
-
-    Returns:
-        Gradients for users, positives and negatives, each of shape: [batch_size, embedding_size]
     """
-    user = user_table.detach()[triples.users]
-    positive = item_table.detach()[triples.positives]
-    negative = item_table.detach()[triples.negatives]
-    difference = positive - negative
+    size = len(triples.users)
+    user = user_table.index_select(0, triples.users)  # far faster than user_table[...]
+    item = item_table.index_select(0, triples.items)
+    difference = item[:size] - item[size:]
+    margin = (user * difference).sum(-1, keepdim=True)
     # d(−ln σ(x))/dx = −σ(−x), divided by the batch size for the mean
-    slope = -torch.sigmoid(-(user * difference).sum(-1, keepdim=True)) / len(user)
-    return slope * difference, slope * user, -slope * user
+    slope = torch.sigmoid(-margin).div_(-size)
+    for_item = torch.empty_like(item)
+    torch.mul(user, slope, out=for_item[:size])
+    torch.neg(for_item[:size], out=for_item[size:])
+    loss = -F.logsigmoid(margin).mean()
+    return RowGradients(triples, loss, user, item, difference.mul_(slope), for_item)

@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.optim import SGD, Adam, Optimizer
 
 from recbole_ext.functional.bpr import Triples
-from recbole_ext.functional.lookahead import AdamState, adam_state
+from recbole_ext.functional.lookahead import AdamState, adam_state, rows_of
 
 
 class Tangent(NamedTuple):
@@ -41,7 +41,7 @@ class Tangent(NamedTuple):
 
 def bpr_row_tangents(
     tables: tuple[Tensor, Tensor], tangents: tuple[Tensor, Tensor], triples: Triples
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor]:
     """How :func:`bpr_row_gradients` answers to a change of the tables.
 
     Args:
@@ -51,19 +51,21 @@ def bpr_row_tangents(
         triples: the batch.
 
     Returns:
-        Derivatives of the gradients of users, positives and negatives, one row per occurrence,
-        each of shape: [batch_size, embedding_size]
+        Derivatives of the gradients of users, shape: [batch_size, embedding_size], and of items,
+        positives first, shape: [2 * batch_size, embedding_size]
     """
     (users, items), (user_tangents, item_tangents) = tables, tangents
-    user, user_tangent = users[triples.users], user_tangents[triples.users]
-    difference = items[triples.positives] - items[triples.negatives]
-    change = item_tangents[triples.positives] - item_tangents[triples.negatives]
+    user, item = rows_of(users, triples.users), rows_of(items, triples.items)
+    user_tangent = rows_of(user_tangents, triples.users)
+    size = len(user)
+    item_tangent = rows_of(item_tangents, triples.items)
+    difference, change = item[:size] - item[size:], item_tangent[:size] - item_tangent[size:]
     score = (user * difference).sum(-1, keepdim=True)
     moved = (user_tangent * difference + user * change).sum(-1, keepdim=True)
     below = torch.sigmoid(-score)
-    slope, slope_moved = -below / len(user), below * (1 - below) * moved / len(user)
+    slope, slope_moved = -below / size, below * (1 - below) * moved / size
     for_positive = slope_moved * user + slope * user_tangent
-    return slope_moved * difference + slope * change, for_positive, -for_positive
+    return slope_moved * difference + slope * change, torch.cat([for_positive, -for_positive])
 
 
 def step_tangent(

@@ -26,9 +26,9 @@ def clip_gradient_norm(parameters: Iterable[Tensor], max_norm: float) -> Tensor:
     if not values:
         return torch.zeros(())
     norm = torch.stack([value.norm() for value in values]).norm()
-    factor = (max_norm / (norm + 1e-6)).clamp(max=1.0)
-    for value in values:
-        value.mul_(factor)
+    if norm > max_norm:
+        for value in values:
+            value.mul_(max_norm / (norm + 1e-6))
     return norm
 
 

@@ -15,16 +15,17 @@ Reference:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from recbole_ext.functional.bpr import Triples, bpr_loss, bpr_row_gradients
-from recbole_ext.functional.lookahead import lookahead_rows
+from recbole_ext.functional.bpr import RowGradients, Triples, bpr_row_gradients
+from recbole_ext.functional.lookahead import lookahead_rows, rows_of
 from recbole_ext.functional.penalty import batch_shares
+from recbole_ext.lambda_network import LambdaNetwork
 
 Loss: TypeAlias = Callable[[dict[str, Tensor], Triples], Tensor]
 
@@ -33,14 +34,16 @@ class Side(NamedTuple):
     """Users or items, as the look-ahead sees them.
 
     Attributes:
+        name: ``"user"`` or ``"item"``.
         table: embeddings, shape: [n_rows, embedding_size]
-        strength: gives λ of some rows (``slice(None)``: of all), shape: [rows, 1 or embedding_size]
+        network: gives λ of some rows, and takes their gradients.
         shares: each row's share in the look-ahead's penalty, shape: [n_rows];
             ``None`` takes its share in the training batch.
     """
 
+    name: str
     table: Tensor
-    strength: Callable[[Tensor | slice], Tensor]
+    network: LambdaNetwork
     shares: Tensor | None
 
 
@@ -48,14 +51,14 @@ class Lookahead(NamedTuple):
     """Rows after the look-ahead step.
 
     Attributes:
-        rows: new embeddings ``Θ̄``, a leaf of the graph, shape: [rows, embedding_size]
+        ids: which rows, shape: [rows]; ``slice(None)`` for all of them.
+        rows: new embeddings ``Θ̄``, shape: [rows, embedding_size]
         slope: ``∂Θ̄/∂λ``, shape: [rows, embedding_size]
-        strength: λ of these rows, still connected to its table, shape: [rows, 1 or embedding_size]
     """
 
+    ids: Tensor | slice
     rows: Tensor
     slope: Tensor
-    strength: Tensor
 
 
 def lookahead(
@@ -71,15 +74,17 @@ def lookahead(
         in_batch: each row's share in the training batch, shape: [rows]
     """
     shares = in_batch if side.shares is None else side.shares[ids]
-    scale = 2 * shares.to(fit.dtype).unsqueeze(-1) * side.table.detach()[ids]
-    strength = side.strength(ids)
+    rows = rows_of(side.table, ids)
+    scale = rows * (2 * shares.to(fit.dtype)).unsqueeze(-1)
+    strength = side.network.fixed(side.name, ids)
+    gradient = fit if strength is None else torch.addcmul(fit, strength, scale)
     touched = (in_batch > 0) | (shares > 0)
-    step = lookahead_rows(optimizer, side.table, ids, fit + strength.detach() * scale, touched)
-    return Lookahead(step.updated.requires_grad_(), step.slope * scale, strength)
+    step = lookahead_rows(optimizer, side.table, ids, rows, gradient, touched)
+    return Lookahead(ids, step.updated, scale.mul_(step.slope))
 
 
 def analytic_hypergradient(
-    user: Side, item: Side, optimizer: Optimizer, train: Triples, valid: Triples
+    user: Side, item: Side, optimizer: Optimizer, train: RowGradients, valid: Triples
 ) -> Tensor:
     """Add the gradient of the validation loss with respect to λ to the λ tables' ``grad``.
 
@@ -89,7 +94,7 @@ def analytic_hypergradient(
         user: the users' side.
         item: the items' side.
         optimizer: the model's own optimiser; it is only read.
-        train: the batch of the look-ahead step.
+        train: the batch of the look-ahead step, read from the sides' tables.
         valid: the batch of the validation loss.
 
     Returns:
@@ -97,25 +102,28 @@ def analytic_hypergradient(
     """
     user_ids, user_slots = valid.users.unique(return_inverse=True)
     item_ids, item_slots = valid.items.unique(return_inverse=True)
-    for_user, for_positive, for_negative = bpr_row_gradients(user.table, item.table, train)
-    for_item = torch.cat([for_positive, for_negative])
-    users = lookahead(user, optimizer, user_ids, *_in_rows(user_ids, train.users, for_user, train))
-    items = lookahead(item, optimizer, item_ids, *_in_rows(item_ids, train.items, for_item, train))
-    positive, negative = item_slots.chunk(2)
-    with torch.enable_grad():
-        loss = bpr_loss(users.rows[user_slots], items.rows[positive], items.rows[negative])
-    _differentiate(loss, (users, items))
-    return loss.detach()
+    batch, size = train.triples, len(train.users)
+    users = lookahead(
+        user, optimizer, user_ids, *_in_rows(user_ids, batch.users, train.users, size)
+    )
+    items = lookahead(
+        item, optimizer, item_ids, *_in_rows(item_ids, batch.items, train.items, size)
+    )
+    ahead = bpr_row_gradients(users.rows, items.rows, Triples(user_slots, *item_slots.chunk(2)))
+    outer = torch.zeros_like(users.rows).index_add_(0, user_slots, ahead.users)
+    user.network.add_gradient(user.name, user_ids, outer.mul_(users.slope))
+    outer = torch.zeros_like(items.rows).index_add_(0, item_slots, ahead.items)
+    item.network.add_gradient(item.name, item_ids, outer.mul_(items.slope))
+    return ahead.loss
 
 
-def _in_rows(ids: Tensor, read: Tensor, gradients: Tensor, batch: Triples) -> tuple[Tensor, Tensor]:
+def _in_rows(ids: Tensor, read: Tensor, gradients: Tensor, size: int) -> tuple[Tensor, Tensor]:
     """Sum the gradients of a batch's occurrences into some rows; and the rows' shares in it."""
-    slots = torch.searchsorted(ids, read).clamp(max=len(ids) - 1)
-    common = ids[slots] == read
-    slots = slots[common]
-    summed = gradients.new_zeros(len(ids), gradients.shape[1])
-    summed.index_add_(0, slots, gradients[common])
-    return summed, batch_shares(slots, len(ids), len(batch.users))
+    slots = torch.searchsorted(ids, read)
+    common = ids[slots.clamp(max=len(ids) - 1)] == read
+    slots = torch.where(common, slots, len(ids))  # those of other rows go to one beyond
+    summed = gradients.new_zeros(len(ids) + 1, gradients.shape[1]).index_add_(0, slots, gradients)
+    return summed[:-1], batch_shares(slots, len(ids) + 1, size)[:-1]
 
 
 def dense_hypergradient(
@@ -146,29 +154,26 @@ def dense_hypergradient(
         loss = fit_loss(parameters, train)
         gradients = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
     whole = slice(None)
-    sides: list[Lookahead] = []
+    stepped: list[tuple[Side, Lookahead]] = []
     ahead: dict[str, Tensor] = {}
     for (name, table), gradient in zip(parameters.items(), gradients, strict=True):
         for side, read in ((user, train.users), (item, train.items)):
             if table is side.table:
                 fit = torch.zeros_like(table) if gradient is None else gradient
                 in_batch = batch_shares(read, len(table), len(train.users))
-                sides.append(lookahead(side, optimizer, whole, fit, in_batch))
-                ahead[name] = sides[-1].rows
+                step = lookahead(side, optimizer, whole, fit, in_batch)
+                stepped.append((side, step))
+                ahead[name] = step.rows.requires_grad_()
         if name not in ahead:
-            untouched = gradient is None  # as the optimiser leaves it
-            step = None if untouched else lookahead_rows(optimizer, table, whole, gradient)
-            ahead[name] = table.detach() if step is None else step.updated
+            rows = table.detach()
+            ahead[name] = (
+                rows
+                if gradient is None
+                else lookahead_rows(optimizer, table, whole, rows, gradient).updated
+            )
     with torch.enable_grad():
         loss = valid_loss(ahead, valid)
-    _differentiate(loss, sides)
+    outer = torch.autograd.grad(loss, [step.rows for _, step in stepped])
+    for (side, step), gradient in zip(stepped, outer, strict=True):
+        side.network.add_gradient(side.name, whole, gradient * step.slope)
     return loss.detach()
-
-
-def _differentiate(loss: Tensor, sides: Sequence[Lookahead]) -> None:
-    """Take ``∂l_V/∂Θ̄`` on to the λ tables' ``grad``."""
-    outer = torch.autograd.grad(loss, [side.rows for side in sides])
-    # λ's own lookup sums these to its shape: over rows that share a λ, and over dimensions.
-    for side, gradient in zip(sides, outer, strict=True):
-        if side.strength.requires_grad:
-            side.strength.backward((gradient * side.slope).sum_to_size(side.strength.shape))

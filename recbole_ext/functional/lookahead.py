@@ -81,20 +81,25 @@ def adam_step(
         betas: ``β₁, β₂``.
         eps: added to ``√v̂``.
     """
-    after = state.advance(gradient, betas)
-    first, root = after.corrected(betas)
-    denominator = root + eps
-    first_slope = (1 - betas[0]) / (1 - betas[0] ** after.step)
-    second_slope = (1 - betas[1]) / (1 - betas[1] ** after.step) * gradient
-    root_slope = torch.where(root > 0, second_slope / torch.where(root > 0, root, 1.0), 0.0)
-    slope = (first_slope - first * root_slope / denominator) / denominator
-    return Step(rows - learning_rate * first / denominator, -learning_rate * slope)
+    beta1, beta2 = betas
+    rest1, rest2 = 1 - beta1 ** (state.step + 1), math.sqrt(1 - beta2 ** (state.step + 1))
+    rate = learning_rate * rest2 / rest1
+    first = torch.lerp(state.first, gradient, 1 - beta1)
+    root = (state.second * beta2).addcmul_(gradient, gradient, value=1 - beta2).sqrt_()  # √v
+    denominator = root + eps * rest2
+    ratio = first.div_(denominator)
+    updated = torch.add(rows, ratio, alpha=-rate)
+    root_slope = gradient / root.clamp_(min=math.sqrt(torch.finfo(root.dtype).tiny))  # 0 / 0 = 0
+    slope = torch.full((), -rate * (1 - beta1), dtype=rows.dtype, device=rows.device)
+    slope = torch.addcmul(slope, ratio, root_slope, value=rate * (1 - beta2))
+    return Step(updated, slope.div_(denominator))
 
 
 def lookahead_rows(
     optimizer: Optimizer,
     table: Tensor,
     ids: Tensor | slice,
+    rows: Tensor,
     gradient: Tensor,
     touched: Tensor | None = None,
 ) -> Step:
@@ -104,7 +109,8 @@ def lookahead_rows(
         optimizer: SGD without momentum, Adam or SparseAdam, in any state; it is only read.
         table: one of the optimiser's parameters, shape: [n_rows, embedding_size]
         ids: distinct rows of the table, shape: [rows]; ``slice(None)`` for all of them.
-        gradient: loss gradient of these rows, without weight decay, shape: [rows, embedding_size]
+        rows: their values, shape: [rows, embedding_size]
+        gradient: their loss gradient, without weight decay, shape: [rows, embedding_size]
         touched: rows that the gradient holds, for SparseAdam, which skips the rest, shape: [rows];
             by default all.
 
@@ -115,12 +121,12 @@ def lookahead_rows(
         TypeError: for another kind of optimiser.
     """
     group = next(g for g in optimizer.param_groups if any(p is table for p in g["params"]))
-    rows = table.detach()[ids]
-    gradient = gradient + group.get("weight_decay", 0) * rows
-    kind = type(optimizer)  # not isinstance: AdamW is an Adam to Python, but steps differently
+    if group.get("weight_decay", 0):
+        gradient = gradient.add(rows, alpha=group["weight_decay"])
+    kind = type(optimizer)  # AdamW is an Adam to Python, but steps differently
     if kind is SGD:
         return sgd_step(rows, gradient, group["lr"])
-    if kind not in (Adam, SparseAdam):
+    if kind is not Adam and not isinstance(optimizer, SparseAdam):
         raise TypeError(f"no look-ahead for {kind.__name__}: use one of {OPTIMIZERS}")
     state = adam_state(optimizer, table, ids)
     if kind is Adam:
@@ -128,7 +134,7 @@ def lookahead_rows(
     # SparseAdam adds eps to √v, before the bias correction, unlike Adam.
     eps = group["eps"] / math.sqrt(1 - group["betas"][1] ** (state.step + 1))
     step = adam_step(rows, gradient, state, group["lr"], group["betas"], eps)
-    if touched is None:
+    if touched is None or touched.all():
         return step
     keep = touched.unsqueeze(-1)
     return Step(torch.where(keep, step.updated, rows), torch.where(keep, step.slope, 0.0))
@@ -138,6 +144,12 @@ def adam_state(optimizer: Optimizer, table: Tensor, ids: Tensor | slice = slice(
     """Adam's moments of some rows of a table; zeros before its first step."""
     state = optimizer.state.get(table)
     if not state:
-        zeros = torch.zeros_like(table.detach()[ids])
+        zeros = torch.zeros_like(rows_of(table, ids))
         return AdamState(zeros, zeros, 0)
-    return AdamState(state["exp_avg"][ids], state["exp_avg_sq"][ids], int(state["step"]))
+    first, second = rows_of(state["exp_avg"], ids), rows_of(state["exp_avg_sq"], ids)
+    return AdamState(first, second, int(state["step"]))
+
+
+def rows_of(table: Tensor, ids: Tensor | slice) -> Tensor:
+    """Some rows of a table, without a graph; ``table[ids]``, but several times faster."""
+    return table.detach()[ids] if isinstance(ids, slice) else table.detach().index_select(0, ids)

@@ -122,7 +122,7 @@ class LambdaNetwork(nn.Module):
         return self._lookup("item", ids)
 
     @torch.no_grad()
-    def fixed(self, side: str, ids: Tensor) -> Tensor | None:
+    def fixed(self, side: str, ids: Tensor | slice) -> Tensor | None:
         """λ of some ``"user"`` or ``"item"`` rows, held fixed; ``None``: not regularised."""
         return None if self.side_table(side) is None else self._lookup(side, ids)
 
@@ -130,6 +130,34 @@ class LambdaNetwork(nn.Module):
     def whole(self, side: str) -> Tensor:
         """λ of all ``"user"`` or ``"item"`` rows, [1 or n_rows, 1 or embedding_size]."""
         return self._lookup(side, slice(None))
+
+    @torch.no_grad()
+    def add_gradient(self, side: str, ids: Tensor | slice, gradient: Tensor) -> None:
+        """Add a gradient with respect to the λ of some rows to their table's ``grad``.
+
+        Args:
+            side: ``"user"`` or ``"item"``; nothing is done where it is not regularised.
+            ids: distinct rows, in ascending order, shape: [rows]; ``slice(None)`` for all.
+            gradient: as if each row and dimension had its own λ, shape: [rows, embedding_size]
+        """
+        table, factors = self.side_table(side), getattr(self, f"{side}_scale")
+        if table is None or not table.requires_grad:
+            return
+        if factors is not None:
+            gradient = gradient * factors[ids]
+        by_row = len(table) > 1
+        rows = gradient.sum_to_size(len(gradient) if by_row else 1, table.shape[1])
+        if not by_row:
+            ids = torch.zeros(1, dtype=torch.long, device=table.device)
+        elif isinstance(ids, slice):
+            ids = torch.arange(len(table), device=table.device)
+        if self.sparse:
+            found = torch.sparse_coo_tensor(
+                ids.unsqueeze(0), rows, table.shape, check_invariants=False, is_coalesced=True
+            )
+        else:
+            found = torch.zeros_like(table).index_copy_(0, ids, rows)
+        table.grad = found if table.grad is None else table.grad + found
 
     def _lookup(self, side: str, ids: Tensor | slice) -> Tensor:
         table = self.side_table(side)

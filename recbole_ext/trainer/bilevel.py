@@ -6,7 +6,7 @@ Reference:
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from recbole.model.abstract_recommender import GeneralRecommender
 from recbole.trainer import Trainer
 from recbole.utils import get_gpu_usage, set_color
 from torch import Tensor
-from torch.optim import Optimizer
+from torch.optim import Adam, Optimizer, SparseAdam
 from tqdm import tqdm
 
 from recbole_ext.bilevel_settings import BilevelSettings
@@ -25,8 +25,9 @@ from recbole_ext.data.fast_loader import fast_loader, fast_sampler
 from recbole_ext.data.holdout import split_training, split_validation
 from recbole_ext.data.triples import TripleSampler
 from recbole_ext.evaluation.frequency_groups import rating_counts
-from recbole_ext.functional.bpr import Triples
+from recbole_ext.functional.bpr import RowGradients, Triples, bpr_row_gradients
 from recbole_ext.functional.gradients import clip_gradient_norm
+from recbole_ext.functional.penalised_bpr import penalised_bpr_loss
 from recbole_ext.functional.penalty import l2_penalty
 from recbole_ext.functional.propagation import fast_symmetric
 from recbole_ext.lambda_network import LambdaNetwork
@@ -35,7 +36,8 @@ from recbole_ext.trainer.forward import ForwardGradient
 from recbole_ext.trainer.gradients import gradients_of
 from recbole_ext.trainer.hypergradients import HyperGradient
 from recbole_ext.trainer.lambda_dump import dump_folder, write_dump
-from recbole_ext.trainer.pairwise import PairwiseModel, check_pairwise, total_loss
+from recbole_ext.trainer.pairwise import PairwiseModel, check_pairwise, is_factorisation, total_loss
+from recbole_ext.trainer.row_adam import RowAdam
 
 EvalLoader: TypeAlias = FullSortEvalDataLoader | NegSampleEvalDataLoader
 
@@ -57,6 +59,7 @@ class BilevelTrainer(Trainer):
             raise ValueError(f"nproc must be 1: {config['model']} learns λ in one process")
         super().__init__(config, model)
         self.tables = {"user": model.user_embedding, "item": model.item_embedding}
+        self.is_factorisation = is_factorisation(model)
         self.lambda_network = self._build_lambda_network()
         self.forward_gradient: ForwardGradient | None = None
         if self.settings.learns_lambda:
@@ -69,6 +72,16 @@ class BilevelTrainer(Trainer):
         self._progress: tqdm | None = None
         self._batch = 0
         self._lambda_losses: list[float] = []
+
+    def _build_optimizer(self, **kwargs: Any) -> Optimizer:
+        """RecBole's optimisers; Adam in one pass over its tables, SparseAdam over its rows."""
+        optimizer = super()._build_optimizer(**kwargs)
+        if type(optimizer) is SparseAdam:
+            return RowAdam(optimizer.param_groups)
+        if type(optimizer) is Adam:
+            for group in optimizer.param_groups:
+                group["fused"] = True
+        return optimizer
 
     def _build_lambda_network(self) -> LambdaNetwork:
         settings = self.settings
@@ -163,26 +176,47 @@ class BilevelTrainer(Trainer):
         """Take the λ step where one is due, and give RecBole's loop the loss of the model step."""
         keys = self.model.USER_ID, self.model.ITEM_ID, self.model.NEG_ITEM_ID
         batch = Triples(*(interaction[key] for key in keys))
+        read = self._read(batch)
         if self._lambda_is_due():
             with torch.autocast(device_type=self.device.type, enabled=False):
                 if self._batch >= self.settings.lambda_warmup_steps:
-                    self._lambda_step(batch)
+                    self._lambda_step(batch, read)
                 if self.forward_gradient is not None:
                     self.forward_gradient.advance(batch, self.optimizer)
         self._batch += 1
-        loss = total_loss(self.model, interaction) + self._penalty(batch)
+        loss = self._loss(interaction, batch, read)
         self._show_progress(loss)
         return loss
 
+    def _read(self, batch: Triples) -> RowGradients | None:
+        """What a matrix factorisation's two steps have in common; ``None`` for other models."""
+        if not self.is_factorisation:
+            return None
+        users, items = self.tables.values()
+        return bpr_row_gradients(users.weight, items.weight, batch)
+
+    def _loss(self, interaction: Interaction, batch: Triples, read: RowGradients | None) -> Tensor:
+        """The model's loss plus ``Ω(Θ|λ)`` with λ held fixed, shape: []."""
+        if read is None:
+            return total_loss(self.model, interaction) + self._penalty(batch)
+        users, items = self.tables.values()
+        strengths = self._strengths(batch)
+        return penalised_bpr_loss(users.weight, items.weight, read, strengths, users.sparse)
+
     def _penalty(self, batch: Triples) -> Tensor:
-        """``Ω(Θ|λ)`` of a batch, with λ held fixed, shape: []."""
         penalty = torch.zeros((), device=self.device)
-        for side, ids in (("user", batch.users), ("item", batch.items)):
-            strength = self.lambda_network.fixed(side, ids)
+        ids = batch.users, batch.items
+        for table, rows, strength in zip(
+            self.tables.values(), ids, self._strengths(batch), strict=True
+        ):
             if strength is not None:
-                rows = self.tables[side](ids)
-                penalty = penalty + l2_penalty(rows, strength, len(batch.users))
+                penalty = penalty + l2_penalty(table(rows), strength, len(batch.users))
         return penalty
+
+    def _strengths(self, batch: Triples) -> tuple[Tensor | None, Tensor | None]:
+        """λ of a batch's users and items; ``None``: not regularised."""
+        network = self.lambda_network
+        return network.fixed("user", batch.users), network.fixed("item", batch.items)
 
     def _lambda_is_due(self) -> bool:
         """At the last batch of each interval, for which the tangents then stand.
@@ -192,10 +226,10 @@ class BilevelTrainer(Trainer):
         interval = self.settings.lambda_update_interval
         return self.settings.learns_lambda and (self._batch + 1) % interval == 0
 
-    def _lambda_step(self, train: Triples) -> None:
+    def _lambda_step(self, train: Triples, read: RowGradients | None) -> None:
         self.lambda_optimizer.zero_grad()
         gradient = self.forward_gradient or self._lookahead
-        loss = gradient(train, self._lambda_data.draw(len(train.users)))
+        loss = gradient(train, self._lambda_data.draw(len(train.users)), read)
         self._check_nan(loss)
         norm = clip_gradient_norm(self.lambda_network.parameters(), self.settings.lambda_clip_norm)
         if not torch.isfinite(norm):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from recbole_ext.functional.bpr import Triples
+from recbole_ext.functional.bpr import RowGradients, Triples
 from recbole_ext.functional.forward import Tangent, step_tangent
 from recbole_ext.functional.penalty import batch_shares
 from recbole_ext.lambda_network import LambdaNetwork
@@ -36,12 +36,13 @@ class ForwardGradient(nn.Module):
                     buffer = self._buffer(strength, name, field)
                     self.register_buffer(buffer, torch.zeros_like(parameter))
 
-    def forward(self, train: Triples, valid: Triples) -> Tensor:
+    def forward(self, train: Triples, valid: Triples, read: RowGradients | None = None) -> Tensor:
         """Add the hypergradient of a validation batch to the λ tables' ``grad``.
 
         Args:
             train: not used; the tangents hold what training did.
             valid: the validation batch.
+            read: not used.
 
         Returns:
             The validation loss, shape: []

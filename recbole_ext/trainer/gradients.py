@@ -12,7 +12,7 @@ from typing import Protocol, TypeAlias
 import torch
 from torch import Tensor
 
-from recbole_ext.functional.bpr import Triples, bpr_loss, bpr_row_gradients
+from recbole_ext.functional.bpr import Triples, bpr_row_gradients
 from recbole_ext.functional.forward import bpr_row_tangents
 from recbole_ext.trainer.pairwise import PairwiseModel, is_factorisation
 
@@ -49,27 +49,27 @@ class FactorisationGradients:
 
         def answer(direction: ByName) -> ByName:
             users, items = direction.values()
-            return self._in_tables(batch, bpr_row_tangents(tables, (users, items), batch))
+            return self._in_tables(batch, *bpr_row_tangents(tables, (users, items), batch))
 
         tables = self._tables()
-        return self._in_tables(batch, bpr_row_gradients(*tables, batch)), answer
+        found = bpr_row_gradients(*tables, batch)
+        return self._in_tables(batch, found.users, found.items), answer
 
     def ranking(self, batch: Triples) -> tuple[Tensor, ByName]:
         """See :class:`Gradients`."""
-        users, items = self._tables()
-        rows = users[batch.users], items[batch.positives], items[batch.negatives]
-        return bpr_loss(*rows), self._in_tables(batch, bpr_row_gradients(users, items, batch))
+        found = bpr_row_gradients(*self._tables(), batch)
+        return found.loss, self._in_tables(batch, found.users, found.items)
 
     def _tables(self) -> tuple[Tensor, Tensor]:
         users, items = (table.detach() for table in self.parameters.values())
         return users, items
 
-    def _in_tables(self, batch: Triples, rows: tuple[Tensor, Tensor, Tensor]) -> ByName:
+    def _in_tables(self, batch: Triples, for_users: Tensor, for_items: Tensor) -> ByName:
         """Sum the rows of a batch's occurrences into whole tables."""
         summed = {name: torch.zeros_like(table) for name, table in self.parameters.items()}
         users, items = summed.values()
-        users.index_add_(0, batch.users, rows[0])
-        items.index_add_(0, batch.items, torch.cat(rows[1:]))
+        users.index_add_(0, batch.users, for_users)
+        items.index_add_(0, batch.items, for_items)
         return summed
 
 

@@ -9,7 +9,7 @@ from torch.optim import Optimizer
 
 from recbole_ext.bilevel_settings import BilevelSettings
 from recbole_ext.data.triples import TripleSampler
-from recbole_ext.functional.bpr import Triples
+from recbole_ext.functional.bpr import RowGradients, Triples, bpr_row_gradients
 from recbole_ext.functional.hypergradient import Side, analytic_hypergradient, dense_hypergradient
 from recbole_ext.functional.penalty import batch_shares, expected_shares
 from recbole_ext.functional.unrolled import unrolled_hypergradient
@@ -46,15 +46,16 @@ class HyperGradient:
         tables = model.user_embedding.weight, model.item_embedding.weight
         self.names = [self.model.name_of(table) for table in tables]
         user_shares, item_shares = self._shares(*tables)
-        self.user = Side(tables[0], network.user, user_shares)
-        self.item = Side(tables[1], network.item, item_shares)
+        self.user = Side("user", tables[0], network, user_shares)
+        self.item = Side("item", tables[1], network, item_shares)
 
-    def __call__(self, train: Triples, valid: Triples) -> Tensor:
+    def __call__(self, train: Triples, valid: Triples, read: RowGradients | None = None) -> Tensor:
         """Differentiate one validation batch.
 
         Args:
             train: the batch of the coming model step, which the look-ahead takes first.
             valid: the validation batch.
+            read: what a matrix factorisation reads for the training batch, if that is known.
 
         Returns:
             The validation loss after the look-ahead, shape: []
@@ -63,7 +64,8 @@ class HyperGradient:
             return self._unrolled(train, valid)
         sides = self.user, self.item
         if self.factorisation:
-            return analytic_hypergradient(*sides, self.optimizer, train, valid)
+            read = read or bpr_row_gradients(self.user.table, self.item.table, train)
+            return analytic_hypergradient(*sides, self.optimizer, read, valid)
         losses = self.model.fit_loss, self.model.ranking_loss
         return dense_hypergradient(*sides, self.optimizer, self.parameters, losses, train, valid)
 
@@ -103,6 +105,6 @@ class HyperGradient:
             rows, shares = parameters[name], side.shares
             if shares is None:
                 shares = batch_shares(read, len(rows), len(batch.users)).to(rows)
-            strength = side.strength(slice(None))
+            strength = getattr(self.network, side.name)(slice(None))
             total = total + (shares.unsqueeze(-1) * strength * rows.square()).sum()
         return total
