@@ -130,7 +130,8 @@ def test_evidence_gradients_are_those_of_each_rating_alone(
         empty = type(support)(items[None, one], ratings[None, one], torch.zeros(1, 1))
         if settings:
             weights = list(run.model.decision.weights)
-            start = [w.unsqueeze(0) for w in weights]
+            halves = weights[0].split([8, 4])
+            start = [w.unsqueeze(0) for w in (*halves, *weights[1:])]
         else:
             weights = start = [torch.zeros(1, 4, requires_grad=True)]
         loss = (run.model.score(users[one], items[None, one], empty, start) - ratings[at]) ** 2

@@ -9,9 +9,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from recbole_ext.functional.factored_weight import FactoredWeight
-from recbole_ext.functional.inner_loop import adapt, descend, mean_error, mini_batches, mlp
-from recbole_ext.functional.inner_optimizers import Adam, GradientDescent, Weights
+from recbole_ext.functional.factored_weight import FactoredWeight, dense, linear
+from recbole_ext.functional.inner_loop import (
+    Weights,
+    adapt,
+    descend,
+    mean_error,
+    mini_batches,
+    mlp,
+)
+from recbole_ext.functional.inner_optimizers import Adam
 from recbole_ext.functional.ridge import ridge_weights
 
 SIZES = [5, 7, 4, 1]
@@ -71,10 +78,9 @@ def adapted(
 
     parts = mini_batches(x.shape[1], size) * steps
     start = [parameter.expand(len(x), *parameter.shape) for parameter in parameters]
-    if optimizer == "descend":
-        return descend(start, loss, mask, parts, rates)
-    kind = GradientDescent if optimizer == "sgd" else Adam
-    return adapt(start, loss, mask, parts, kind(rates), first_order)
+    if optimizer == "sgd":
+        return descend(start, loss, mask, parts, rates, first_order)
+    return adapt(start, loss, mask, parts, Adam(rates), first_order)
 
 
 def query_loss(padded: list[Tensor], weights: Weights) -> Tensor:
@@ -115,20 +121,25 @@ def test_losses_and_meta_gradients_equal_a_loop_over_users_with_higher(
     torch.testing.assert_close(list(found), total, rtol=1e-8, atol=1e-10)
 
 
-@pytest.mark.parametrize(("steps", "size"), [(1, None), (2, None), (2, 3), (5, 2)])
-def test_steps_kept_as_rows_give_the_same_weights_and_derivatives(
-    network: nn.Sequential, steps: int, size: int | None
-) -> None:
-    _, padded = ragged_tasks()
-    found = []
-    for optimizer in ("sgd", "descend"):
-        start = parameters_of(network)
-        weights = adapted(
-            start, [0.1, 0.2, 0.1, 0.3, 0.1, 0.1], padded, steps, True, size, optimizer
-        )
-        loss = query_loss(padded, weights)
-        found.append([*weights, *torch.autograd.grad(loss, list(network.parameters()))])
-    torch.testing.assert_close(*found, rtol=1e-10, atol=1e-12)
+@pytest.mark.parametrize("first_order", [False, True])
+@pytest.mark.parametrize("rows", [1, 4, 50])
+def test_steps_kept_as_rows_give_the_same_layer_as_the_weight(rows: int, first_order: bool) -> None:
+    torch.manual_seed(0)
+    start = double(6, 9).requires_grad_()
+    factored = FactoredWeight(start.expand(2, 6, 9), 8, 2, first_order)
+    dense_weight = start.expand(2, 6, 9)
+    for _ in range(2):
+        inputs, gradient = double(2, 4, 6), double(2, 4, 9)
+        factored.apply(inputs)
+        factored.step(gradient, 0.1)
+        dense_weight = dense_weight - 0.1 * inputs.mT @ gradient
+    asked = double(2, rows, 6)
+    outputs = [linear(asked, weight) for weight in (factored.end(), dense_weight)]
+    torch.testing.assert_close(*outputs, rtol=1e-10, atol=1e-12)
+    derivatives = [torch.autograd.grad(out.square().sum(), start)[0] for out in outputs]
+    torch.testing.assert_close(*derivatives, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(dense(factored.detach()), dense_weight.detach())
+    assert not linear(asked, factored.detach()).requires_grad
 
 
 def test_weights_are_kept_as_rows_where_that_is_less_work_and_applied_once_in_a_step() -> None:
@@ -136,7 +147,7 @@ def test_weights_are_kept_as_rows_where_that_is_less_work_and_applied_once_in_a_
     assert FactoredWeight.pays(weight, 23)
     assert not FactoredWeight.pays(weight, 24)
     assert not FactoredWeight.pays(double(2, 1, 9), 1)  # a bias
-    factored = FactoredWeight(weight, 4)
+    factored = FactoredWeight(weight, 4, 1, first_order=True)
     factored.apply(double(2, 4, 6))
     with pytest.raises(RuntimeError, match="once in a step"):
         factored.apply(double(2, 4, 6))
@@ -162,7 +173,7 @@ def test_first_order_keeps_no_graph_of_the_inner_steps(network: nn.Sequential) -
     inputs = padded[0].requires_grad_()
     for first_order in (False, True):
         weights = adapted(parameters_of(network), [0.1] * 6, padded, 2, first_order)
-        total = sum(weight.sum() for weight in weights)
+        total = sum(dense(weight).sum() for weight in weights)
         (found,) = torch.autograd.grad(total, inputs, allow_unused=True)  # type: ignore[arg-type]
         assert (found is None) == first_order
 
@@ -175,7 +186,7 @@ def test_a_task_without_support_keeps_the_weights(
     padded[2][1] = 0
     start = parameters_of(network)
     weights = adapted(start, [0.1] * 6, padded, 3, True, size, optimizer)
-    for before, after in zip(start, weights, strict=True):
+    for before, after in zip(start, map(dense, weights), strict=True):
         assert torch.equal(after[1], before)
         assert not torch.equal(after[0], before)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from recbole.data.dataset import Dataset
 from recbole.utils import FeatureType
@@ -71,7 +72,8 @@ class ColdStartDataset(RatingDataset):
 
         The training part holds all that may be known when a query is predicted: the ratings to
         train on and the support sets (RecBole masks them when it ranks). The other two hold the
-        queries, with the place of their task in ``split.evaluation`` in the column ``task_id``.
+        queries, with the place of their task in ``split.evaluation`` in the column ``task_id``,
+        small tasks first, so that little is padded.
 
         Raises:
             ValueError: if nothing is cold, or no task is left.
@@ -85,9 +87,11 @@ class ColdStartDataset(RatingDataset):
         self.split = split = split_tasks(users, items, values, codes, settings)
         self._drop_unused_col()
         parts = [self.copy(ratings[split.known_rows])]
-        is_valid = split.is_valid[split.query_tasks]
+        by_size = torch.argsort(split.evaluation.sizes[split.query_tasks], stable=True)
+        rows, tasks = split.query_rows[by_size], split.query_tasks[by_size]
+        is_valid = split.is_valid[tasks]
         for chosen in (is_valid, ~is_valid):
-            part = ratings[split.query_rows[chosen]]
-            part[TASK_FIELD] = split.query_tasks[chosen]
+            part = ratings[rows[chosen]]
+            part[TASK_FIELD] = tasks[chosen]
             parts.append(self.copy(part))
         return parts

@@ -2,32 +2,40 @@
 
 The gradient of a weight is ``xᵀδ``: the layer's inputs times the gradient of its outputs. A few
 rows are far fewer numbers than a weight, and every task has a weight of its own; so the steps are
-kept as rows, ``W − Σ xᵀδ``, and added up once, at the end.
+kept as rows, ``W − Σ xᵀδ``, and what the layer makes of other inputs is ``x'W − Σ (x'xᵀ)δ``.
 """
 
 from __future__ import annotations
+
+import copy
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
 
 class FactoredWeight:
-    """A layer's weight and the steps taken on it; for gradients that are held constant.
+    """A layer's weight and the steps taken on it.
 
     Args:
         start: the weight to begin with, shape: [tasks, in, out]
         room: the most rows that all steps together will have.
+        steps: the number of steps.
+        first_order: hold the steps constant, so that no graph of them is kept.
     """
 
-    def __init__(self, start: Tensor, room: int) -> None:
-        tasks, size, out = start.shape
-        self.start, self._constant = start, start.detach()
-        if start.stride(0) == 0:  # all tasks begin with the same, which is one product for all
-            self._constant = self._constant[0]
-        self._inputs = self._constant.new_empty(tasks, room, size)
-        self._changes = self._constant.new_empty(tasks, room, out)
+    def __init__(self, start: Tensor, room: int, steps: int, first_order: bool) -> None:
+        self.start, self.first_order = start, first_order
+        self._base = self._shared(start.detach() if first_order else start)
+        self._room, self._steps = room, steps
+        self._inputs = start.new_empty(len(start), 0, start.shape[1])
+        self._changes = start.new_empty(len(start), 0, start.shape[2])
         self._rank = 0
         self._called: tuple[Tensor, Tensor] | None = None
+        # Inputs that come again (a user, the same ratings in each pass over them): by the tensor's
+        # id, the tensor, what the start makes of it, and its rows.
+        self._known: dict[int, tuple[Tensor, Tensor, slice]] = {}
+        self._ended = False
 
     @staticmethod
     def pays(start: Tensor, room: int) -> bool:
@@ -36,20 +44,28 @@ class FactoredWeight:
         return not is_bias and room < 4 * min(start.shape[1:])
 
     def apply(self, inputs: Tensor) -> Tensor:
-        """``inputs · W``, once in each step, shape: [tasks, rows, out].
+        """``inputs · W``, shape: [tasks, rows, out]; once in each step, until the steps end.
 
         Args:
             inputs: shape: [tasks, rows, in]
         """
+        _, size, out = self.start.shape
+        if self._ended and inputs.shape[1] * (size + out) > size * out:  # for many rows, write it
+            return torch.bmm(inputs, self.dense())
         if self._called is not None:
             raise RuntimeError("a layer that adapts in steps may be called once in a step")
-        outputs = torch.matmul(inputs, self._constant)
+        known = self._known.get(id(inputs))
+        outputs = torch.matmul(inputs, self._base) if known is None else known[1]
+        if not self._ended and self.first_order and known is None:
+            rows = slice(self._rank, self._rank + inputs.shape[1])
+            self._known[id(inputs)] = inputs, outputs, rows
         if self._rank:
             alike = torch.bmm(inputs, self._inputs[:, : self._rank].mT)
             outputs = torch.baddbmm(outputs, alike, self._changes[:, : self._rank], alpha=-1)
-        if not outputs.requires_grad:  # nothing before it adapts
-            outputs.requires_grad_()
-        self._called = inputs.detach(), outputs
+        if not self._ended:
+            if not outputs.requires_grad:  # nothing before it adapts
+                outputs = outputs.detach().requires_grad_()
+            self._called = inputs, outputs
         return outputs
 
     @property
@@ -58,7 +74,7 @@ class FactoredWeight:
         assert self._called is not None
         return self._called[1]
 
-    def step(self, gradient: Tensor, rate: float) -> None:
+    def step(self, gradient: Tensor, rate: Tensor | float) -> None:
         """Take a step of ``rate`` and begin another.
 
         Args:
@@ -67,18 +83,60 @@ class FactoredWeight:
         """
         assert self._called is not None
         inputs, self._called = self._called[0], None
-        rows = slice(self._rank, self._rank + inputs.shape[1])
-        self._inputs[:, rows] = inputs
-        torch.mul(gradient, rate, out=self._changes[:, rows])
-        self._rank = rows.stop
+        if not self.first_order:
+            changes = gradient * rate
+            if self._rank:
+                inputs = torch.cat([self._inputs, inputs], dim=1)
+                changes = torch.cat([self._changes, changes], dim=1)
+            self._inputs, self._changes, self._rank = inputs, changes, inputs.shape[1]
+            return
+        if not self._rank:
+            self._make_room(min(self._room, self._steps * inputs.shape[1]))
+        rows = self._known[id(inputs)][2]
+        if rows.stop <= self._rank:
+            self._changes[:, rows] += gradient * rate
+        else:
+            self._inputs[:, rows] = inputs.detach()
+            self._changes[:, rows] = gradient * rate
+            self._rank = rows.stop
+
+    def _make_room(self, rows: int) -> None:
+        tasks, size, out = self.start.shape
+        self._inputs = self._inputs.new_empty(tasks, rows, size)
+        self._changes = self._changes.new_empty(tasks, rows, out)
+
+    def end(self) -> FactoredWeight:
+        """The weight after the last step: connected to its start, also where steps are constant."""
+        self._ended, self._base, self._known = True, self._shared(self.start), {}
+        return self
+
+    def detach(self) -> FactoredWeight:
+        """The same weight without a graph."""
+        same = copy.copy(self)
+        for name in ("start", "_base", "_inputs", "_changes"):
+            setattr(same, name, getattr(self, name).detach())
+        return same
 
     def dense(self) -> Tensor:
-        """The weight after the steps, which are constants to it, shape: [tasks, in, out]."""
+        """The weight itself, shape: [tasks, in, out]."""
         inputs, changes = self._inputs[:, : self._rank], self._changes[:, : self._rank]
         return self.start - torch.bmm(inputs.mT, changes)
 
+    @staticmethod
+    def _shared(weight: Tensor) -> Tensor:
+        """One for all tasks where they begin alike, which is one product for all."""
+        return weight[0] if weight.stride(0) == 0 else weight
 
-def linear(inputs: Tensor, weight: Tensor | FactoredWeight, bias: Tensor | None = None) -> Tensor:
+
+Weight: TypeAlias = Tensor | FactoredWeight
+
+
+def dense(weight: Weight) -> Tensor:
+    """A weight as a tensor."""
+    return weight.dense() if isinstance(weight, FactoredWeight) else weight
+
+
+def linear(inputs: Tensor, weight: Weight, bias: Tensor | None = None) -> Tensor:
     """A linear layer, each task with its own weight and bias, shape: [tasks, rows, out].
 
     Args:

@@ -15,16 +15,20 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from recbole_ext.functional.factored_weight import FactoredWeight, linear
-from recbole_ext.functional.inner_optimizers import InnerOptimizer, Weights
+from recbole_ext.functional.factored_weight import FactoredWeight, Weight, linear
+from recbole_ext.functional.inner_optimizers import InnerOptimizer, Tensors
+
+# What a task adapts, each with a leading dimension of tasks. Of a network alternately a layer's
+# weight, shape: [tasks, in, out], and its bias, shape: [tasks, 1, out].
+Weights: TypeAlias = Sequence[Weight]
 
 # Gives each task's loss on some columns of its support set, shape: [tasks].
-SupportLoss: TypeAlias = Callable[[Sequence[Tensor | FactoredWeight], slice], Tensor]
+SupportLoss: TypeAlias = Callable[[Weights, slice], Tensor]
 
 
 def mlp(
     inputs: Tensor,
-    weights: Sequence[Tensor | FactoredWeight],
+    weights: Weights,
     activation: Callable[[Tensor], Tensor] = torch.relu,
     activate_last: bool = False,
 ) -> Tensor:
@@ -80,7 +84,7 @@ def mini_batches(ratings: int, size: int | None) -> list[slice]:
 
 
 def adapt(
-    start: Weights,
+    start: Tensors,
     loss: SupportLoss,
     mask: Tensor,
     parts: Sequence[slice],
@@ -101,18 +105,23 @@ def adapt(
     Returns:
         Each task's weights; those of the start for a task without support.
     """
-    weights = [w if w.requires_grad else w.detach().requires_grad_() for w in start]
+    weights: Tensors = [w if w.requires_grad else w.detach().requires_grad_() for w in start]
     for part in parts:
-        total = loss(weights, part).sum()
+        total = loss(list(weights), part).sum()
         gradients = torch.autograd.grad(total, weights, create_graph=not first_order)
         weights = optimizer.step(weights, gradients, mask[:, part].any(-1))
-    return weights
+    return list(weights)
 
 
 def descend(
-    start: Weights, loss: SupportLoss, mask: Tensor, parts: Sequence[slice], rates: Sequence[float]
+    start: Tensors,
+    loss: SupportLoss,
+    mask: Tensor,
+    parts: Sequence[slice],
+    rates: Sequence[Tensor | float],
+    first_order: bool,
 ) -> Weights:
-    """As :func:`adapt` by plain gradient steps of first order, with fewer numbers written.
+    """As :func:`adapt` by plain gradient steps, with fewer numbers written.
 
     Args:
         start: each task's weights to begin with.
@@ -120,27 +129,34 @@ def descend(
         mask: shape: [tasks, ratings]
         parts: columns of the support sets, in order.
         rates: step size of each of the weights.
+        first_order: hold the steps' gradients constant, so that no graph of them is kept.
 
     Returns:
         Each task's weights.
     """
     room = sum(mask[:, part].shape[1] for part in parts)
-    weights = [
-        FactoredWeight(w, room) if FactoredWeight.pays(w, room) else w.detach().requires_grad_()
-        for w in start
-    ]
+    weights: list[Weight] = []
+    for before in start:
+        if FactoredWeight.pays(before, room):
+            weights.append(FactoredWeight(before, room, len(parts), first_order))
+        elif first_order or not before.requires_grad:
+            weights.append(before.detach().requires_grad_())
+        else:
+            weights.append(before)
     for part in parts:
         total = loss(weights, part).sum()
         of = [w.outputs if isinstance(w, FactoredWeight) else w for w in weights]
-        for at, gradient in enumerate(torch.autograd.grad(total, of)):
-            weight = weights[at]
+        found = torch.autograd.grad(total, of, create_graph=not first_order)
+        for at, (weight, gradient) in enumerate(zip(weights, found, strict=True)):
             if isinstance(weight, FactoredWeight):
                 weight.step(gradient, rates[at])
+            elif first_order:
+                weights[at] = (weight.detach() - rates[at] * gradient).detach().requires_grad_()
             else:
-                weights[at] = torch.sub(weight.detach(), gradient, alpha=rates[at]).requires_grad_()
-    ended = [w.dense() if isinstance(w, FactoredWeight) else w.detach() for w in weights]
-    # The steps are constants: a weight's derivative is that of its start.
-    return [
-        w if isinstance(weight, FactoredWeight) else before + (w - before.detach())
-        for weight, w, before in zip(weights, ended, start, strict=True)
-    ]
+                weights[at] = weight - rates[at] * gradient
+    if first_order:  # the steps are constants: a weight's derivative is that of its start
+        weights = [
+            w if isinstance(w, FactoredWeight) else before + (w.detach() - before.detach())
+            for w, before in zip(weights, start, strict=True)
+        ]
+    return [w.end() if isinstance(w, FactoredWeight) else w for w in weights]

@@ -8,9 +8,7 @@ from typing import Protocol, TypeAlias
 import torch
 from torch import Tensor
 
-# What a task adapts, each tensor with a leading dimension of tasks. Of a network alternately a
-# layer's weight, shape: [tasks, in, out], and its bias, shape: [tasks, 1, out].
-Weights: TypeAlias = list[Tensor]
+Tensors: TypeAlias = list[Tensor]
 
 _TINY = 1e-30  # the root of 0 has no derivative
 
@@ -18,7 +16,7 @@ _TINY = 1e-30  # the root of 0 has no derivative
 class InnerOptimizer(Protocol):
     """What an inner loop asks of its optimiser."""
 
-    def step(self, weights: Weights, gradients: Sequence[Tensor], active: Tensor) -> Weights:
+    def step(self, weights: Tensors, gradients: Sequence[Tensor], active: Tensor) -> Tensors:
         """New weights; those of a task that is not active stay.
 
         Args:
@@ -26,27 +24,6 @@ class InnerOptimizer(Protocol):
             gradients: of the same shapes; 0 for a task that is not active.
             active: whether a task takes this step, shape: [tasks]
         """
-
-
-class GradientDescent:
-    """``w ← w − rate · g``.
-
-    Args:
-        rates: step size of each of the weights.
-    """
-
-    def __init__(self, rates: Sequence[Tensor | float]) -> None:
-        self.rates = rates
-
-    def step(self, weights: Weights, gradients: Sequence[Tensor], active: Tensor) -> Weights:
-        """See :class:`InnerOptimizer`."""
-        new = []
-        for w, rate, g in zip(weights, self.rates, gradients, strict=True):
-            if isinstance(rate, Tensor):
-                new.append(w - rate * g)
-            else:
-                new.append(torch.sub(w, g, alpha=rate))  # in one pass
-        return new
 
 
 class Adam:
@@ -66,11 +43,11 @@ class Adam:
         epsilon: float = 1e-8,
     ) -> None:
         self.rates, self.betas, self.epsilon = rates, betas, epsilon
-        self._means: Weights = []
-        self._squares: Weights = []
+        self._means: Tensors = []
+        self._squares: Tensors = []
         self._steps = torch.tensor(0.0)  # then of each task, shape: [tasks]
 
-    def step(self, weights: Weights, gradients: Sequence[Tensor], active: Tensor) -> Weights:
+    def step(self, weights: Tensors, gradients: Sequence[Tensor], active: Tensor) -> Tensors:
         """See :class:`InnerOptimizer`."""
         if not self._means:
             self._means = [torch.zeros_like(g) for g in gradients]

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from recbole_ext.data.tasks import Ratings
-from recbole_ext.functional.inner_loop import mean_error, mlp
-from recbole_ext.functional.inner_optimizers import Weights
+from recbole_ext.functional.factored_weight import dense, linear
+from recbole_ext.functional.inner_loop import Weights, mean_error, mlp
+from recbole_ext.functional.inner_optimizers import Tensors
 from recbole_ext.layers.content import ContentEmbedding
 from recbole_ext.layers.inner_loop import InnerLoop, InnerLoopSettings, for_each, network_weights
 from recbole_ext.layers.item_profile import ItemProfile
@@ -38,13 +39,18 @@ class GradientDecision(nn.Module):
         super().__init__()
         self.user_content, self.items = user_content, items
         self.weights = network_weights([user_content.size + items.size, *hidden, 1])
-        self.inner = InnerLoop(inner, len(self.weights))
+        self.inner = InnerLoop(inner, [0, *range(len(self.weights))])
 
-    def start(self, users: Tensor) -> Weights:
-        """The weights before any step, for each of some users."""
-        return for_each(self.weights, len(users))
+    def start(self, users: Tensor) -> Tensors:
+        """The weights before any step, for each of some users.
 
-    def adapt(self, start: Weights, users: Tensor, support: Ratings, targets: Tensor) -> Weights:
+        The first layer's is in two, that of the user's embedding and that of the item's: what is
+        made of the user is then the same for all items.
+        """
+        first, *others = for_each(self.weights, len(users))
+        return [*first.split([self.user_content.size, self.items.size], dim=1), *others]
+
+    def adapt(self, start: Tensors, users: Tensor, support: Ratings, targets: Tensor) -> Weights:
         """Each task's weights after the inner steps.
 
         Args:
@@ -53,10 +59,10 @@ class GradientDecision(nn.Module):
             support: of the tasks.
             targets: what its ratings count as, shape: [tasks, ratings]
         """
-        inputs = self._inputs(users, support.items)
+        user, items = self.inner.inputs(self.user_content(users), self.items(support.items))
 
         def loss(weights: Weights, part: slice) -> Tensor:
-            predicted = mlp(inputs[:, part], weights).squeeze(-1)
+            predicted = self._rate(user, items[:, part], weights)
             return mean_error(predicted, targets[:, part], support.mask[:, part])
 
         return self.inner(start, loss, support.mask)
@@ -69,9 +75,11 @@ class GradientDecision(nn.Module):
             items: shape: [tasks, items]
             weights: the tasks', from :meth:`adapt`.
         """
-        return mlp(self._inputs(users, items), weights).squeeze(-1)
+        return self._rate(self.user_content(users), self.items(items), weights)
 
-    def _inputs(self, users: Tensor, items: Tensor) -> Tensor:
-        """Shape: [tasks, items, inputs]."""
-        user = self.user_content(users).unsqueeze(1).expand(-1, items.shape[1], -1)
-        return torch.cat([user, self.items(items)], dim=-1)
+    def _rate(self, user: Tensor, items: Tensor, weights: Weights) -> Tensor:
+        of_user, of_item, bias, *others = weights
+        hidden = linear(user.unsqueeze(1), of_user) + linear(items, of_item, dense(bias))
+        if others:
+            hidden = mlp(torch.relu(hidden), others)
+        return hidden.squeeze(-1)

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from recbole_ext.functional.inner_loop import SupportLoss, adapt, descend, mini_batches
-from recbole_ext.functional.inner_optimizers import Adam, GradientDescent, Weights
+from recbole_ext.functional.inner_loop import SupportLoss, Weights, adapt, descend, mini_batches
+from recbole_ext.functional.inner_optimizers import Adam, Tensors
 
-INNER_OPTIMIZERS = {"sgd": GradientDescent, "adam": Adam}
+INNER_OPTIMIZERS = ("sgd", "adam")
 
 
 @dataclass(frozen=True)
@@ -31,16 +31,17 @@ class InnerLoop(nn.Module):
 
     Args:
         settings: of the steps.
-        n_weights: number of tensors that adapt.
+        sizes: which step size each tensor that adapts has; parts of one weight share theirs.
     """
 
-    def __init__(self, settings: InnerLoopSettings, n_weights: int) -> None:
+    def __init__(self, settings: InnerLoopSettings, sizes: list[int]) -> None:
         super().__init__()
-        self.settings = settings
+        self.settings, self.sizes = settings, sizes
         # Logarithms, of the given rate.
-        self.log_rates = nn.Parameter(torch.zeros(n_weights), requires_grad=settings.learn_rates)
+        of_rates = torch.zeros(max(sizes) + 1)
+        self.log_rates = nn.Parameter(of_rates, requires_grad=settings.learn_rates)
 
-    def forward(self, start: Weights, loss: SupportLoss, mask: Tensor) -> Weights:
+    def forward(self, start: Tensors, loss: SupportLoss, mask: Tensor) -> Weights:
         """Each task's weights after the steps, without a graph of them unless in training.
 
         Args:
@@ -50,27 +51,33 @@ class InnerLoop(nn.Module):
         """
         settings = self.settings
         parts = mini_batches(mask.shape[1], settings.batch_size) * settings.steps
-        first_order = settings.first_order or not self.training
         rates = self.rates()
         if not self.training:
             start = [weight.detach() for weight in start]
-        given = [rate for rate in rates if isinstance(rate, float)]
-        plain = settings.optimizer == "sgd" and len(given) == len(rates)
         with torch.enable_grad():  # RecBole evaluates without gradients
-            if first_order and plain:
-                weights = descend(start, loss, mask, parts, given)
+            if settings.optimizer == "sgd":
+                weights = descend(start, loss, mask, parts, rates, self.first_order)
             else:
-                optimizer = INNER_OPTIMIZERS[settings.optimizer](rates)
-                weights = adapt(start, loss, mask, parts, optimizer, first_order)
+                weights = adapt(start, loss, mask, parts, Adam(rates), self.first_order)
         return weights if self.training else [weight.detach() for weight in weights]
+
+    def inputs(self, *values: Tensor) -> list[Tensor]:
+        """What the loss reads besides the weights; constants where the steps are."""
+        return [value.detach() for value in values] if self.first_order else list(values)
+
+    @property
+    def first_order(self) -> bool:
+        """Whether no graph of the steps is kept: if so set, and in evaluation."""
+        return self.settings.first_order or not self.training
 
     def rates(self) -> list[Tensor | float]:
         """The step size of each of the weights; to be differentiated where it is learnt."""
         rate = self.settings.learning_rate
         if not self.settings.learn_rates:
-            return [rate] * len(self.log_rates)
+            return [rate] * len(self.sizes)
         rates = rate * self.log_rates.exp()
-        return list(rates) if self.training else rates.tolist()
+        learnt = list(rates) if self.training else rates.tolist()
+        return [learnt[at] for at in self.sizes]
 
     def steps_on(self, mask: Tensor) -> Tensor:
         """How many steps each support set is given, shape: [tasks].
@@ -100,6 +107,6 @@ def network_weights(sizes: list[int]) -> nn.ParameterList:
     return weights
 
 
-def for_each(weights: nn.ParameterList, tasks: int) -> Weights:
+def for_each(weights: nn.ParameterList, tasks: int) -> Tensors:
     """The same weights for each of some tasks."""
     return [weight.expand(tasks, *weight.shape) for weight in weights]

@@ -7,9 +7,9 @@ from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
 from recbole_ext.data.tasks import Ratings
-from recbole_ext.functional.factored_weight import linear
-from recbole_ext.functional.inner_loop import mlp
-from recbole_ext.functional.inner_optimizers import Weights
+from recbole_ext.functional.factored_weight import dense, linear
+from recbole_ext.functional.inner_loop import Weights, mlp
+from recbole_ext.functional.inner_optimizers import Tensors
 from recbole_ext.layers.content import ContentEmbedding
 from recbole_ext.layers.inner_loop import InnerLoop, InnerLoopSettings, for_each, network_weights
 from recbole_ext.layers.item_profile import ItemProfile
@@ -20,7 +20,8 @@ class PreferenceDecision(nn.Module):
     """``θ_u`` and ``θ_i`` embed a user and an item, ``θ_r`` rates the pair.
 
     The first layer of ``θ_r`` is the task's preference matrix ``M_{u,I}``. A task's weights are
-    those of ``θ_u``, ``θ_i`` and the rest of ``θ_r``, and last its preference matrix.
+    those of ``θ_u``, ``θ_i`` and the rest of ``θ_r``, and last its preference matrix, in two: what
+    it makes of the user is the same for all items.
 
     Args:
         user_content: the profile ``p_u``.
@@ -51,15 +52,15 @@ class PreferenceDecision(nn.Module):
         self.preference_shape = (2 * size, 2 * size)
         self.preference = nn.Parameter(torch.empty(self.preference_shape))
         nn.init.xavier_normal_(self.preference)
-        count = len(self.of_user) + len(self.of_item) + len(self.of_rating) + 1
-        self.inner = InnerLoop(inner, count)
+        count = len(self.of_user) + len(self.of_item) + len(self.of_rating)
+        self.inner = InnerLoop(inner, [*range(count), count, count])
 
     @property
     def weight_size(self) -> int:
         """Number of weights in ``θ_u``."""
         return sum(weight.numel() for weight in self.of_user)
 
-    def start(self, users: Tensor, bias: Tensor | None, preference: Tensor | None) -> Weights:
+    def start(self, users: Tensor, bias: Tensor | None, preference: Tensor | None) -> Tensors:
         """``θ_u = φ_u − bias``, ``θ_i = φ_i``, ``θ_r = φ_r`` and ``M_{u,I}``.
 
         Args:
@@ -76,9 +77,9 @@ class PreferenceDecision(nn.Module):
         if preference is None:
             preference = self.preference.expand(tasks, *self.preference_shape)
         others = for_each(self.of_item, tasks) + for_each(self.of_rating, tasks)
-        return [*of_user, *others, preference]
+        return [*of_user, *others, *preference.chunk(2, dim=1)]
 
-    def adapt(self, start: Weights, users: Tensor, support: Ratings, targets: Tensor) -> Weights:
+    def adapt(self, start: Tensors, users: Tensor, support: Ratings, targets: Tensor) -> Weights:
         """Each task's weights after the inner steps.
 
         Args:
@@ -87,10 +88,13 @@ class PreferenceDecision(nn.Module):
             support: of the tasks.
             targets: what its ratings count as, shape: [tasks, ratings]
         """
-        user, items = self.user_content(users), self.items(support.items)
+        content = self.user_content(users).unsqueeze(1)
+        user, items = self.inner.inputs(content, self.items(support.items))
+        parts: dict[tuple, Tensor] = {}  # the same tensor each time, which spares work
 
         def loss(weights: Weights, part: slice) -> Tensor:
-            outputs = self._rate(user, items[:, part], weights)
+            some = parts.setdefault((part.start, part.stop), items[:, part])
+            outputs = self._rate(user, some, weights)
             return self.head.error(outputs, targets[:, part], support.mask[:, part])
 
         return self.inner(start, loss, support.mask)
@@ -103,14 +107,14 @@ class PreferenceDecision(nn.Module):
             items: shape: [tasks, items]
             weights: the tasks', from :meth:`adapt`.
         """
-        return self._rate(self.user_content(users), self.items(items), weights)
+        return self._rate(self.user_content(users).unsqueeze(1), self.items(items), weights)
 
     def forward(self, users: Tensor, items: Tensor, weights: Weights) -> Tensor:
         """Predicted targets, shape: [tasks, items]; arguments as of :meth:`outputs`."""
         return self.head(self.outputs(users, items, weights))
 
     def to_remember(
-        self, start: Weights, adapted: Weights, support: Ratings
+        self, start: Tensors, adapted: Weights, support: Ratings
     ) -> tuple[Tensor, Tensor]:
         """The mean gradient of ``θ_u`` over the inner steps, and the task's preference matrix.
 
@@ -127,14 +131,14 @@ class PreferenceDecision(nn.Module):
         of_user = len(self.of_user)
         rates = self.inner.rates()[:of_user]
         went = zip(start[:of_user], adapted[:of_user], rates, strict=True)
-        moved = [((before - after) / rate).flatten(1) for before, after, rate in went]
+        moved = [((dense(a) - dense(b)) / rate).flatten(1) for a, b, rate in went]
         steps = self.inner.steps_on(support.mask).clamp(min=1).unsqueeze(-1)
-        return torch.cat(moved, dim=-1) / steps, adapted[-1]
+        preference = torch.cat([dense(part) for part in adapted[-2:]], dim=1)
+        return torch.cat(moved, dim=-1) / steps, preference
 
     def _rate(self, user: Tensor, items: Tensor, weights: Weights) -> Tensor:
         a, b = len(self.of_user), len(self.of_user) + len(self.of_item)
-        user = mlp(user.unsqueeze(1), weights[:a], leaky_relu, activate_last=True)
+        user = mlp(user, weights[:a], leaky_relu, activate_last=True)
         items = mlp(items, weights[a:b], leaky_relu, activate_last=True)
-        pair = torch.cat([user.expand_as(items), items], dim=-1)  # [tasks, items, 2d]
-        preferred = leaky_relu(linear(pair, weights[-1]))
-        return mlp(preferred, weights[b:-1], leaky_relu)
+        preferred = leaky_relu(linear(user, weights[-2]) + linear(items, weights[-1]))
+        return mlp(preferred, weights[b:-2], leaky_relu)

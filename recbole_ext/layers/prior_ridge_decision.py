@@ -8,7 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from recbole_ext.data.tasks import Ratings
-from recbole_ext.functional.inner_optimizers import Weights
+from recbole_ext.functional.factored_weight import dense
+from recbole_ext.functional.inner_loop import Weights
+from recbole_ext.functional.inner_optimizers import Tensors
 from recbole_ext.layers.content import ContentEmbedding
 from recbole_ext.layers.ridge_decision import RidgeDecision
 
@@ -33,7 +35,7 @@ class PriorRidgeDecision(RidgeDecision):
 
     def start(  # type: ignore[override]  # two more arguments
         self, users: Tensor, bias: Tensor | None, preference: Tensor | None
-    ) -> Weights:
+    ) -> Tensors:
         """Around what each user's vector is sought, shape: [tasks, size].
 
         Args:
@@ -46,7 +48,7 @@ class PriorRidgeDecision(RidgeDecision):
         return [start if preference is None else start + preference]
 
     def to_remember(
-        self, start: Weights, adapted: Weights, support: Ratings
+        self, start: Tensors, adapted: Weights, support: Ratings
     ) -> tuple[Tensor, Tensor]:
         """How far back the start is from the user's vector, and the vector; shape: [tasks, size].
 
@@ -55,4 +57,5 @@ class PriorRidgeDecision(RidgeDecision):
             adapted: after.
             support: not looked at.
         """
-        return start[0] - adapted[0], adapted[0]
+        vector = dense(adapted[0])
+        return start[0] - vector, vector

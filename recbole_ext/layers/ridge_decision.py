@@ -7,7 +7,9 @@ from recbole.model.layers import MLPLayers
 from torch import Tensor, nn
 
 from recbole_ext.data.tasks import Ratings
-from recbole_ext.functional.inner_optimizers import Weights
+from recbole_ext.functional.factored_weight import dense
+from recbole_ext.functional.inner_loop import Weights
+from recbole_ext.functional.inner_optimizers import Tensors
 from recbole_ext.functional.ridge import ridge_weights
 from recbole_ext.layers.content import ContentEmbedding
 from recbole_ext.layers.warm_embedding import WarmEmbedding, once_each
@@ -54,11 +56,11 @@ class RidgeDecision(nn.Module):
         factors = self.network(self.content(items))
         return factors if self.own is None else factors + self.own(items)
 
-    def start(self, users: Tensor) -> Weights:
+    def start(self, users: Tensor) -> Tensors:
         """The vector of users of whom nothing is known: 0, shape: [tasks, size]."""
         return [self.log_strength.new_zeros(len(users), self.size)]
 
-    def adapt(self, start: Weights, users: Tensor, support: Ratings, targets: Tensor) -> Weights:
+    def adapt(self, start: Tensors, users: Tensor, support: Ratings, targets: Tensor) -> Weights:
         """Each user's vector, shape: [tasks, size].
 
         Args:
@@ -84,4 +86,4 @@ class RidgeDecision(nn.Module):
             items: shape: [tasks, items]
             weights: the users' vectors, from :meth:`adapt`.
         """
-        return torch.einsum("tis,ts->ti", once_each(self.factors, items), weights[0])
+        return torch.einsum("tis,ts->ti", once_each(self.factors, items), dense(weights[0]))

@@ -48,4 +48,5 @@ def once_each(function: Callable[[Tensor], Tensor], items: Tensor) -> Tensor:
         shape: [tasks, ratings, size]
     """
     distinct, where = items.unique(return_inverse=True)
-    return function(distinct)[where]
+    found = function(distinct).index_select(0, where.flatten())  # far faster than found[where]
+    return found.view(*where.shape, -1)

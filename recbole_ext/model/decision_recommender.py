@@ -12,8 +12,8 @@ from recbole_ext.data.cold_start_dataset import ColdStartDataset
 from recbole_ext.data.tasks import Ratings
 from recbole_ext.decision_settings import DecisionSettings
 from recbole_ext.functional.factorization import item_factors
-from recbole_ext.functional.inner_loop import mean_error
-from recbole_ext.functional.inner_optimizers import Weights
+from recbole_ext.functional.inner_loop import Weights, mean_error
+from recbole_ext.functional.inner_optimizers import Tensors
 from recbole_ext.hyperparameters import Settings
 from recbole_ext.layers.bias_floor import fit_bias_floor
 from recbole_ext.layers.content import ContentEmbedding
@@ -51,7 +51,7 @@ class DecisionRecommender(MetaRecommender):
         """The weights of each task's decision; see the class for arguments."""
         return self.adapt_from(self.start(users), users, support)
 
-    def adapt_from(self, start: Weights, users: Tensor, support: Ratings) -> Weights:
+    def adapt_from(self, start: Tensors, users: Tensor, support: Ratings) -> Weights:
         """As :meth:`adapt`, from given weights."""
         targets = support.ratings
         if self.floor is not None:

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from recbole_ext.data.cold_start_dataset import ColdStartDataset
 from recbole_ext.data.tasks import Predictor, TaskBatch
-from recbole_ext.functional.inner_optimizers import Weights
+from recbole_ext.functional.inner_loop import Weights
+from recbole_ext.functional.inner_optimizers import Tensors
 from recbole_ext.hyperparameters import Settings
 from recbole_ext.layers.preference_decision import PreferenceDecision
 from recbole_ext.layers.prior_ridge_decision import PriorRidgeDecision
@@ -63,7 +64,7 @@ class MAMO(DecisionRecommender):
             return torch.full((len(users), slots), 1 / slots, device=users.device)
         return self.feature_memory.attend(self.decision.user_content(users))
 
-    def start(self, users: Tensor) -> Weights:
+    def start(self, users: Tensor) -> Tensors:
         """The weights before they adapt, memories included; see the class for arguments."""
         return self._start(users, self.attend(users))
 
@@ -85,7 +86,7 @@ class MAMO(DecisionRecommender):
             return {}
         return {"most likely class": self._most_likely}
 
-    def _start(self, users: Tensor, attention: Tensor) -> Weights:
+    def _start(self, users: Tensor, attention: Tensor) -> Tensors:
         bias = preference = None
         if self.feature_memory is not None:
             bias = self.memory_settings.bias_strength * self.feature_memory.read(attention)
@@ -94,7 +95,7 @@ class MAMO(DecisionRecommender):
         return self.decision.start(users, bias, preference)
 
     @torch.no_grad()
-    def _write(self, attention: Tensor, start: Weights, adapted: Weights, batch: TaskBatch) -> None:
+    def _write(self, attention: Tensor, start: Tensors, adapted: Weights, batch: TaskBatch) -> None:
         settings = self.memory_settings
         gradient, preference = self.decision.to_remember(start, adapted, batch.support)
         if self.feature_memory is not None:

@@ -11,7 +11,7 @@ from recbole.config import Config
 from torch import Tensor
 
 from recbole_ext.data.cold_start_dataset import ColdStartDataset
-from recbole_ext.functional.inner_optimizers import Weights
+from recbole_ext.functional.inner_optimizers import Tensors
 from recbole_ext.layers.gradient_decision import GradientDecision
 from recbole_ext.layers.ridge_decision import RidgeDecision
 from recbole_ext.model.decision_recommender import DecisionRecommender
@@ -36,6 +36,6 @@ class MeLU(DecisionRecommender):
                 self.settings.inner,
             )
 
-    def start(self, users: Tensor) -> Weights:
+    def start(self, users: Tensor) -> Tensors:
         """The decision network's weights before they adapt; see the class for arguments."""
         return self.decision.start(users)

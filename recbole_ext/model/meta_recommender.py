@@ -16,7 +16,8 @@ from torch import Tensor
 from recbole_ext.cold_start_settings import ColdStartSettings
 from recbole_ext.data.cold_start_dataset import TASK_FIELD, ColdStartDataset
 from recbole_ext.data.tasks import Predictor, Ratings, TaskBatch, TaskSet, place_in_group
-from recbole_ext.functional.inner_optimizers import Weights
+from recbole_ext.functional.inner_loop import Weights
+from recbole_ext.functional.inner_optimizers import Tensors
 from recbole_ext.hyperparameters import Settings, flag, integer, real
 from recbole_ext.rating_settings import derived_rating_settings, ranks
 
@@ -83,7 +84,7 @@ class MetaRecommender(GeneralRecommender):
         """
 
     @abstractmethod
-    def start(self, users: Tensor) -> Weights:
+    def start(self, users: Tensor) -> Tensors:
         """What adapts, before it does: tensors with a leading dimension of tasks.
 
         Args:
