@@ -1,14 +1,17 @@
-# make demo · make test · make lint: each sets up .venv from constraints.txt when missing or stale.
+# make demo · make test · make bench · make lint: each sets up .venv from constraints.txt when missing or stale.
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 STAMP := $(VENV)/.from-constraints
 
-.PHONY: demo test lint format clean
+BENCHMARKS := bilevel_step meta_tasks epoch scale
+
+.PHONY: demo test bench lint format clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo   LambdaOptMF on ml-100k beside fixed regularisation and BPR (some minutes)"
 	@echo "make test   the tests"
+	@echo "make bench  the speed benchmarks (a quarter of an hour; see benchmarks/README.md)"
 	@echo "make lint   ruff and mypy"
 	@echo "make format ruff's formatting"
 
@@ -17,6 +20,10 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	$(PYTHON) -m pytest
+
+bench: $(STAMP)
+	@for name in $(BENCHMARKS); do echo; echo "== $$name"; \
+	  $(PYTHON) -W ignore benchmarks/$$name.py --json results/speed/$$name.json || exit 1; done
 
 lint: $(STAMP)
 	$(PYTHON) -m ruff check .

@@ -187,4 +187,4 @@ class LambdaNetwork(nn.Module):
                 table.clamp_(min=0)
             else:
                 rows = table.grad._indices()[0]
-                table[rows] = table[rows].clamp(min=0)
+                table.index_copy_(0, rows, table.index_select(0, rows).clamp_(min=0))

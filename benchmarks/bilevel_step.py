@@ -1,0 +1,179 @@
+"""One step of LambdaOptMF (a λ step and a model step) beside a step of RecBole's BPR.
+
+    python benchmarks/bilevel_step.py --json steps.json
+
+Random data of ml-1m's size (6,040 users, 3,706 items), d 128, batches of 1024 triples, a λ for each
+user, item and dimension; then with 10 and 100 times as many users and items. The batches are drawn
+beforehand; what the λ step draws for itself counts.
+"""
+
+from __future__ import annotations
+
+import itertools
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any, TypeAlias
+
+from recbole.config import Config
+from recbole.data import create_dataset, data_preparation
+from recbole.data.dataloader import FullSortEvalDataLoader, TrainDataLoader
+from recbole.utils import get_model, get_trainer, init_seed
+from synthetic import write_ratings
+from tabulate import tabulate
+from timing import Seconds, apart, arguments, interleaved, ratio, thread_counts, write
+
+from recbole_ext.trainer.bilevel import BilevelTrainer
+
+Data: TypeAlias = tuple[TrainDataLoader, FullSortEvalDataLoader]
+
+USERS, ITEMS, RATINGS = 6040, 3706, 1_000_209
+GIVEN = {"lambda_source": "valid"}  # as it is: nothing is split further
+FINEST = {
+    **GIVEN,
+    "meta_gradient": "analytic",
+    "lambda_granularity": "dimension+user+item",
+    "lambda_update_interval": 1,
+}
+SPARSE = {"learner": "sparse_adam", "lambda_learner": "sparse_adam"}
+DEFAULT = "forward (the default)"
+CASES: dict[str, dict[str, Any]] = {
+    "BPR, dense Adam": {"model": "BPR"},
+    "fixed λ": {"regularizer": "fixed", "reg_weight": 0.01, "lambda_granularity": "global"},
+    DEFAULT: GIVEN,
+    "analytic": FINEST,
+    "analytic, sparse λ": {**FINEST, "lambda_learner": "sparse_adam"},
+    "analytic, sparse Adam": {**FINEST, **SPARSE},
+    "higher": {**FINEST, "meta_gradient": "higher"},
+}
+SPARSE_CASE = "analytic, sparse Adam"
+BATCHES = 64
+TURNS, CALLS = 7, 10  # at ml-1m's size
+CALLS_BESIDE = {10: 10, 100: 2}  # at so many times its size
+
+
+def load(folder: str) -> Data:
+    """The training and the validation ratings in a folder."""
+    config = _config(folder, "BPR, dense Adam", {})
+    return data_preparation(config, create_dataset(config))[:2]
+
+
+def stepper(
+    folder: str, name: str, data: Data, more: dict[str, Any] | None = None
+) -> Callable[[], None]:
+    """What takes one step of a case, on the data in a folder."""
+    train_data, valid_data = data
+    config = _config(folder, name, more or {})
+    init_seed(config["seed"], config["reproducibility"])
+    model = get_model(config["model"])(config, train_data.dataset).to(config["device"])
+    trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, model)
+    loss = model.calculate_loss
+    if isinstance(trainer, BilevelTrainer):
+        loss = trainer._bilevel_loss
+        if trainer.settings.learns_lambda:
+            trainer._set_up_lambda(train_data, valid_data)
+    batches = itertools.cycle(list(itertools.islice(train_data, BATCHES)))
+
+    def step() -> None:
+        trainer.optimizer.zero_grad()
+        loss(next(batches)).backward()
+        trainer.optimizer.step()
+
+    step()
+    for optimizer in (trainer.optimizer, getattr(trainer, "lambda_optimizer", None)):
+        for state in optimizer.state.values() if optimizer is not None else ():
+            for moment in (state["exp_avg"], state["exp_avg_sq"]):
+                moment.add_(0)  # memory that was never written to is slow the first time
+    return step
+
+
+def _config(folder: str, name: str, more: dict[str, Any]) -> Config:
+    given = {"model": "LambdaOptMF", **CASES[name], **more}
+    settings = {
+        "data_path": folder,
+        "load_col": {"inter": ["user_id", "item_id"]},
+        "embedding_size": 128,
+        "train_batch_size": 1024,
+        "eval_args": {"split": {"RS": [0.9, 0.05, 0.05]}, "group_by": "none", "mode": "full"},
+        "state": "ERROR",
+        **given,
+    }
+    return Config(given["model"], "random", config_dict=settings)
+
+
+def by_turns(folder: str, data: Data, turns: int) -> Seconds:
+    """Seconds of a step of each case."""
+    cases = {name: stepper(folder, name, data) for name in CASES}
+    return interleaved(cases, turns, CALLS)
+
+
+def alone(folder: str, name: str, data: Data, calls: int) -> Seconds:
+    """Seconds of a step of one case."""
+    return interleaved({name: stepper(folder, name, data)}, calls)
+
+
+def main() -> None:
+    """Measure, print a table for each size and write the ratios."""
+    given = arguments(__doc__)
+    turns = given.repetitions or (4 if given.quick else TURNS)
+    raw: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as root:
+        for times in (1, *CALLS_BESIDE):
+            if given.quick and times == 10:
+                continue
+            folder = f"{root}/{times}"
+            users, items = times * USERS, times * ITEMS
+            ratings = max(users, RATINGS // 4) if given.quick else RATINGS
+            write_ratings(Path(folder, "random"), users, items, ratings)
+            data = load(folder)
+            names = [SPARSE_CASE] if given.quick and times > 1 else list(CASES)
+            found: dict[str, Any] = {name: {} for name in names}
+            for threads in thread_counts(given.quick):
+                seconds: Seconds = {}
+                if times == 1:
+                    seconds, _ = apart(threads, by_turns, folder, data, turns)
+                for name in names:
+                    calls = CALLS_BESIDE.get(times, 2)
+                    one, peak = apart(threads, alone, folder, name, data, calls)
+                    times_of = seconds.get(name, one[name])
+                    found[name][f"{threads} threads"] = {"seconds": times_of, "MB": peak}
+            raw[f"{times}x"] = found
+            print(f"\n{users:,} users, {items:,} items, {ratings:,} ratings")
+            print(table(found))
+    ratios = ratios_of(raw)
+    print("\n" + "\n".join(f"{name}: {value:.2f}" for name, value in ratios.items()))
+    write(given.json, ratios, raw)
+
+
+def table(found: dict[str, Any]) -> str:
+    """A row for each case: milliseconds of a step, over those of the first, and memory."""
+    rows = []
+    for name, by_threads in found.items():
+        row = [name]
+        for threads, one in by_threads.items():
+            first = next(iter(found.values()))[threads]
+            row += [f"{1000 * median(one['seconds']):.1f}"]
+            row += [f"{ratio(one['seconds'], first['seconds']):.2f}", f"{one['MB']:.0f}"]
+        rows.append(row)
+    threads = next(iter(found.values()))
+    columns = [f"{what} ({n})" for n in threads for what in ("ms a step", "over the first", "MB")]
+    return tabulate(rows, ["", *columns], tablefmt="github", disable_numparse=True)
+
+
+def ratios_of(raw: dict[str, Any]) -> dict[str, float]:
+    """What is claimed, on one thread."""
+    small = {name: found["1 threads"] for name, found in raw["1x"].items()}
+    large = raw["100x"][SPARSE_CASE]["1 threads"]
+    plain, analytic = small["BPR, dense Adam"], small["analytic"]
+    return {
+        "analytic_over_plain": ratio(analytic["seconds"], plain["seconds"]),
+        "forward_over_plain": ratio(small[DEFAULT]["seconds"], plain["seconds"]),
+        "higher_over_analytic": ratio(small["higher"]["seconds"], analytic["seconds"]),
+        "sparse_100x_over_1x": median(large["seconds"]) / median(small[SPARSE_CASE]["seconds"]),
+        "memory_analytic_over_plain": analytic["MB"] / plain["MB"],
+    }
+
+
+if __name__ == "__main__":
+    main()

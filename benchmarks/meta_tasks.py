@@ -1,0 +1,220 @@
+"""MeLU and MAMO, users a second, beside a loop over users with the package ``higher``.
+
+    python benchmarks/meta_tasks.py --json tasks.json
+
+Random tasks like those of ml-1m, 13 to 100 ratings; the published models (``preset: paper``) and
+the defaults, these without a loop. The loop (``per_user.py``) does the same work on a sample of
+the same tasks. Training is loading, loss, gradient and step; evaluation is the queries' ratings.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+import torch
+from per_user import MAMOLoop, MeLULoop, tasks_of
+from recbole.config import Config
+from recbole.data import create_dataset, data_preparation
+from recbole.trainer import Trainer
+from recbole.utils import get_model, get_trainer, init_seed
+from synthetic import write_tasks
+from tabulate import tabulate
+from timing import Seconds, apart, arguments, interleaved, thread_counts, write
+
+import recbole_ext  # noqa: F401 (registers the models)
+from recbole_ext.cold_start_settings import ColdStartSettings
+from recbole_ext.data.task_loader import TaskLoader
+from recbole_ext.data.tasks import TaskSet
+
+LOOPS = {"MeLU": MeLULoop, "MAMO": MAMOLoop}
+USERS, ITEMS = 1500, 3706
+TASKS, LOOPED = 1024, 16  # in a turn
+TURNS = 3
+BATCHES = (32, 128)
+PRESETS = ("paper", None)
+
+
+class Bench:
+    """A model and its tasks."""
+
+    def __init__(self, folder: str, name: str, preset: str | None, batch_size: int) -> None:
+        settings = {"data_path": folder, "train_batch_size": batch_size, "state": "ERROR"}
+        if preset is not None:
+            settings["preset"] = preset
+        config = Config(name, "tasks", config_dict=settings)
+        init_seed(config["seed"], config["reproducibility"])
+        train_data, _, _ = data_preparation(config, create_dataset(config))
+        self.model = get_model(name)(config, train_data.dataset)
+        self.trainer: Trainer = get_trainer(config["MODEL_TYPE"], name)(config, self.model)
+        split = self.model.split
+        self.training, self.evaluation = _sample(split.training), _sample(split.evaluation)
+        rules = ColdStartSettings.read(config)
+        self.loader = TaskLoader(
+            train_data.dataset, self.training, batch_size, train_data.generator, rules
+        )
+        by_size = torch.argsort(self.evaluation.sizes, stable=True)
+        self.parts = by_size.split(batch_size)
+
+    def train(self) -> None:
+        """All tasks of a turn once."""
+        self.model.train()
+        for batch in self.loader:
+            self.trainer.optimizer.zero_grad()
+            self.model.calculate_loss(batch).backward()
+            self.trainer.optimizer.step()
+
+    @torch.no_grad()
+    def predict(self) -> None:
+        """The queries of all tasks of a turn."""
+        self.model.eval()
+        for part in self.parts:
+            self.model.predict_tasks(self.evaluation.batch(part))
+
+    def padding(self) -> tuple[float, float]:
+        """Share of the support sets' places that are empty, in training and in evaluation."""
+        trained = [batch.support.mask for batch in self.loader]
+        judged = [self.evaluation.batch(part).support.mask for part in self.parts]
+        return _empty(trained), _empty(judged)
+
+    def phases(self) -> dict[str, float]:
+        """Seconds of one turn of training by what they went into."""
+        spent: dict[str, float] = {}
+        self.model.train()
+        batches = iter(self.loader)
+        while True:
+            marks = [perf_counter()]
+            batch = next(batches, None)
+            if batch is None:
+                return spent
+            marks.append(perf_counter())
+            start = self.model.start(batch.users)
+            adapted = self.model.adapt_from(start, batch.users, batch.support)
+            marks.append(perf_counter())
+            scores = self.model.score(batch.users, batch.query.items, batch.support, adapted)
+            loss = self.model.loss(scores, batch.query).mean()
+            marks.append(perf_counter())
+            loss.backward()
+            marks.append(perf_counter())
+            self.trainer.optimizer.step()
+            self.trainer.optimizer.zero_grad()
+            marks.append(perf_counter())
+            names = ("batch", "adaptation", "query", "backward", "step")
+            for name, begun, ended in zip(names, marks, marks[1:], strict=False):
+                spent[name] = spent.get(name, 0.0) + ended - begun
+
+
+def _sample(tasks: TaskSet) -> TaskSet:
+    """``TASKS`` of some tasks, evenly from the smallest to the largest."""
+    by_size = torch.argsort(tasks.sizes, stable=True)
+    chosen = by_size[torch.linspace(0, len(by_size) - 1, TASKS).long()]
+    batch = [torch.arange(tasks.starts[t], tasks.starts[t + 1]) for t in chosen]
+    rows = torch.cat(batch)
+    starts = torch.tensor([0, *torch.tensor([len(r) for r in batch]).cumsum(0).tolist()])
+    return TaskSet(
+        tasks.users[chosen],
+        tasks.scenarios[chosen],
+        starts,
+        tasks.support_sizes[chosen],
+        tasks.items[rows],
+        tasks.ratings[rows],
+    )
+
+
+def _empty(masks: list[torch.Tensor]) -> float:
+    return 1 - sum(m.sum().item() for m in masks) / sum(m.numel() for m in masks)
+
+
+def measure(folder: str, name: str, preset: str | None, batch_size: int, turns: int) -> dict:
+    """Users a second of ours and of the loop, padding and phases."""
+    bench = Bench(folder, name, preset, batch_size)
+    cases: dict[str, Callable[[], Any]] = {"train": bench.train, "evaluate": bench.predict}
+    count = dict.fromkeys(cases, TASKS)
+    if preset is not None:
+        loop = LOOPS[name](bench.model)
+        bench.model.train()
+        drawn = next(
+            iter(
+                TaskLoader(
+                    bench.loader.dataset,
+                    bench.training,
+                    TASKS,
+                    bench.loader.generator,
+                    bench.loader._settings,
+                )
+            )
+        )
+        every = range(0, TASKS, TASKS // LOOPED)
+        trained = tasks_of(drawn, every)
+        judged = tasks_of(bench.evaluation.batch(torch.arange(TASKS)), every)
+        cases |= {"loop trains": lambda: loop.train(trained)}
+        cases |= {"loop evaluates": lambda: loop.predict(judged)}
+        count |= {"loop trains": LOOPED, "loop evaluates": LOOPED}
+    seconds: Seconds = interleaved(cases, turns)
+    rates = {case: count[case] / median(seconds[case]) for case in cases}
+    return {
+        "users a second": rates,
+        "seconds": seconds,
+        "padding": bench.padding(),
+        "phases": bench.phases(),
+    }
+
+
+def main() -> None:
+    """Measure, print the tables and write the ratios."""
+    given = arguments(__doc__)
+    turns = given.repetitions or (3 if given.quick else TURNS)
+    raw: dict[str, Any] = {}
+    rows, split = [], []
+    with tempfile.TemporaryDirectory() as folder:
+        write_tasks(Path(folder, "tasks"), USERS, ITEMS)
+        for threads in thread_counts(given.quick):
+            for name in LOOPS:
+                for preset in PRESETS[:1] if given.quick else PRESETS:
+                    for size in BATCHES[-1:] if given.quick else BATCHES:
+                        what = (folder, name, preset, size, turns)
+                        found, peak = apart(threads, measure, *what)
+                        key = f"{name} {preset or 'default'} {size} {threads}"
+                        raw[key] = {**found, "MB": peak}
+                        rows.append(_row(name, preset, size, threads, found, peak))
+                        split.append([key, *(f"{1000 * s:.0f}" for s in found["phases"].values())])
+    columns = ["", "settings", "users a batch", "threads", "trained/s", "loop", "ratio"]
+    columns += ["evaluated/s", "loop", "ratio", "padding", "MB"]
+    print(tabulate(rows, columns, tablefmt="github"))
+    phases = list(next(iter(raw.values()))["phases"])
+    print(f"\nTraining of {TASKS} tasks, ms by phase:\n")
+    print(tabulate(split, ["", *phases], tablefmt="github"))
+    ratios = ratios_of(raw)
+    print("\n" + "\n".join(f"{name}: {value:.2f}" for name, value in ratios.items()))
+    write(given.json, ratios, raw)
+
+
+def _row(
+    name: str, preset: str | None, size: int, threads: int, found: dict, peak: float
+) -> list[Any]:
+    rates = found["users a second"]
+    row: list[Any] = [name, preset or "default", size, threads]
+    for ours, loop in (("train", "loop trains"), ("evaluate", "loop evaluates")):
+        row.append(round(rates[ours]))
+        beside = rates.get(loop)
+        row += [round(beside), f"{rates[ours] / beside:.1f}"] if beside else ["", ""]
+    return [*row, f"{max(found['padding']):.0%}", round(peak)]
+
+
+def ratios_of(raw: dict[str, Any]) -> dict[str, float]:
+    """What is claimed, on one thread with 128 users a batch."""
+    ratios = {}
+    for name in LOOPS:
+        rates = raw[f"{name} paper 128 1"]["users a second"]
+        ratios[f"{name.lower()}_train_speedup"] = rates["train"] / rates["loop trains"]
+        ratios[f"{name.lower()}_eval_speedup"] = rates["evaluate"] / rates["loop evaluates"]
+    ratios["padding"] = max(max(found["padding"]) for found in raw.values())
+    return ratios
+
+
+if __name__ == "__main__":
+    main()

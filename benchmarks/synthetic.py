@@ -1,0 +1,66 @@
+"""Random data of a given size, as RecBole's atomic files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+
+def write_ratings(folder: Path, users: int, items: int, ratings: int) -> None:
+    """Write ``<name>.inter`` into the folder of that name; every user and item occurs in it."""
+    random = np.random.default_rng(0)
+    more = max(0, ratings - max(users, items))
+    popular = (items * random.random(more) ** 3).astype(np.int64)
+    every = np.arange(max(users, items))
+    folder.mkdir(parents=True)
+    users_of = np.concatenate([every % users, random.integers(users, size=more)])
+    pairs = {"user_id:token": users_of, "item_id:token": np.concatenate([every % items, popular])}
+    _write(folder, "inter", pairs)
+
+
+def write_tasks(folder: Path, users: int, items: int) -> None:
+    """Write ratings, users and items; about as many ratings a user as in ml-1m, 20 at least."""
+    random = np.random.default_rng(0)
+    folder.mkdir(parents=True)
+    counts = np.clip(random.lognormal(4.56, 1.0, users), 20, items // 2).astype(int)
+    weights = 1 / np.arange(10, items + 10)
+    rated = [random.choice(items, n, replace=False, p=weights / weights.sum()) for n in counts]
+    _write(
+        folder,
+        "inter",
+        {
+            "user_id:token": np.repeat(np.arange(users), counts),
+            "item_id:token": np.concatenate(rated),
+            "rating:float": random.integers(1, 6, counts.sum()),
+        },
+    )
+    _write(
+        folder,
+        "user",
+        {
+            "user_id:token": np.arange(users),
+            "gender:token": random.integers(2, size=users),
+            "age:token": random.integers(7, size=users),
+            "occupation:token": random.integers(21, size=users),
+            "zip_code:token": random.integers(3000, size=users),
+        },
+    )
+    genres = [
+        " ".join(map(str, random.integers(18, size=random.integers(1, 4)))) for _ in range(items)
+    ]
+    _write(
+        folder,
+        "item",
+        {
+            "item_id:token": np.arange(items),
+            "release_year:token": random.integers(80, size=items),
+            "genre:token_seq": [" ".join(map(str, some)) for some in genres],
+        },
+    )
+
+
+def _write(folder: Path, kind: str, columns: dict) -> None:
+    frame = pd.DataFrame(columns).drop_duplicates()
+    frame.to_csv(folder / f"{folder.name}.{kind}", sep="\t", index=False)

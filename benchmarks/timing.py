@@ -1,0 +1,110 @@
+"""Times that hold on a noisy machine: repetitions of all cases interleaved, and their medians."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import platform
+import re
+import time
+from collections.abc import Callable, Mapping
+from importlib.metadata import version
+from multiprocessing.connection import Connection
+from pathlib import Path
+from statistics import median
+from typing import Any, TypeVar
+
+import torch
+
+T = TypeVar("T")
+Seconds = dict[str, list[float]]
+
+
+def arguments(description: str | None, **more: Any) -> argparse.Namespace:
+    """The command line that all benchmarks share: ``--quick``, ``--json``, ``--repetitions``."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="one thread, fewer repetitions")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write ratios and raw numbers")
+    parser.add_argument("--repetitions", type=int, metavar="N", help="of each case")
+    for name, options in more.items():
+        parser.add_argument(f"--{name}", **options)
+    return parser.parse_args()
+
+
+def interleaved(
+    cases: Mapping[str, Callable[[], Any]], repetitions: int, calls: int = 1
+) -> Seconds:
+    """Seconds of a call: the cases by turns of some calls, after one turn that does not count."""
+    seconds: Seconds = {name: [] for name in cases}
+    for at in range(-1, repetitions):
+        for name, call in cases.items():
+            begun = time.perf_counter()
+            for _ in range(calls):
+                call()
+            if at >= 0:
+                seconds[name].append((time.perf_counter() - begun) / calls)
+    return seconds
+
+
+def ratio(over: list[float], under: list[float]) -> float:
+    """Median over the repetitions of one case's time over another's, turn by turn."""
+    return median(a / b for a, b in zip(over, under, strict=True))
+
+
+def thread_counts(quick: bool) -> list[int]:
+    """One thread and, unless quick, all that there are."""
+    return sorted({1} if quick else {1, os.cpu_count() or 1})
+
+
+def apart(threads: int, function: Callable[..., T], *given: Any) -> tuple[T, float]:
+    """Call a function in a process of its own, which begins as a copy of this one.
+
+    Returns:
+        What it returned, and the most memory that the process had, in MB.
+    """
+    context = multiprocessing.get_context("fork")
+    here, there = context.Pipe(duplex=False)
+    process = context.Process(target=_measure, args=(there, threads, function, given))
+    process.start()
+    there.close()
+    try:
+        return here.recv()
+    except EOFError:
+        raise SystemExit(f"{function.__name__} failed; its error stands above") from None
+    finally:
+        process.join()
+
+
+def _measure(there: Connection, threads: int, function: Callable, given: tuple) -> None:
+    torch.set_num_threads(threads)
+    found = function(*given)
+    peak = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    assert peak is not None, "peak memory is read from Linux's /proc"
+    there.send((found, int(peak[1]) / 1000))
+
+
+def machine() -> dict[str, Any]:
+    """What the figures were measured on."""
+    cpu = "unknown"
+    if Path("/proc/cpuinfo").exists():
+        named = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())
+        cpu = named[1] if named else cpu
+    packages = ("torch", "recbole", "numpy")
+    return {
+        "cpu": cpu,
+        "cpus": os.cpu_count(),
+        "python": platform.python_version(),
+        "versions": {name: version(name) for name in packages},
+    }
+
+
+def write(path: Path | None, ratios: dict[str, float], raw: Any) -> None:
+    """Write the ratios, each under its name, and beside them what they were made of."""
+    if path is not None:
+        content = {**ratios, "raw": raw, "machine": machine()}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
