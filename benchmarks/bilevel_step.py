@@ -140,7 +140,7 @@ def main() -> None:
                     found[name][f"{threads} threads"] = {"seconds": times_of, "MB": peak}
             raw[f"{times}x"] = found
             print(f"\n{users:,} users, {items:,} items, {ratings:,} ratings")
-            print(table(found))
+            print(table(found), flush=True)
     ratios = ratios_of(raw)
     print("\n" + "\n".join(f"{name}: {value:.2f}" for name, value in ratios.items()))
     write(given.json, ratios, raw)

@@ -18,6 +18,8 @@ from typing import Any, TypeVar
 
 import torch
 
+torch.set_num_threads(1)  # a process that has had several threads of torch must not be forked
+
 T = TypeVar("T")
 Seconds = dict[str, list[float]]
 
