@@ -50,7 +50,7 @@ CASES: dict[str, dict[str, Any]] = {
 SPARSE_CASE = "analytic, sparse Adam"
 BATCHES = 64
 TURNS, CALLS = 7, 10  # at ml-1m's size
-CALLS_BESIDE = {10: 10, 100: 2}  # at so many times its size
+CALLS_BESIDE = {10: 10, 100: 2}  # at so many times its size; the last on one thread only
 
 
 def load(folder: str) -> Data:
@@ -129,7 +129,7 @@ def main() -> None:
             data = load(folder)
             names = [SPARSE_CASE] if given.quick and times > 1 else list(CASES)
             found: dict[str, Any] = {name: {} for name in names}
-            for threads in thread_counts(given.quick):
+            for threads in thread_counts(given.quick or times == 100):
                 seconds: Seconds = {}
                 if times == 1:
                     seconds, _ = apart(threads, by_turns, folder, data, turns)

@@ -29,7 +29,12 @@ from recbole_ext.data.fast_loader import FastTrainDataLoader
 from recbole_ext.data.task_loader import TaskLoader
 
 PAIRWISE = {"embedding_size": 64, "train_batch_size": 2048}
-SHORT = {"train_neg_sample_args": None, "MAX_ITEM_LIST_LENGTH": 10, "train_batch_size": 8192}
+SHORT = {
+    "train_neg_sample_args": None,
+    "MAX_ITEM_LIST_LENGTH": 10,
+    "train_batch_size": 8192,
+    "epochs": 1,
+}
 RUNS: dict[str, dict[str, Any]] = {
     "BPR": PAIRWISE,
     "LambdaOptMF": PAIRWISE,
@@ -38,13 +43,14 @@ RUNS: dict[str, dict[str, Any]] = {
     "MAMO": {},
     "LightSANs": SHORT,
 }
-EPOCHS, TURNS = 2, 2
+EPOCHS, TURNS = 3, 2
 
 
 def run(model: str, dataset: str, data_path: str | None, epochs: int) -> dict[str, float]:
     """Seconds of an epoch by phase; ``loading`` once."""
     sys.argv = sys.argv[:1]  # RecBole reads the command line
-    given = {**RUNS[model], "epochs": epochs, "stopping_step": epochs + 1, "state": "ERROR"}
+    given = {"epochs": epochs, **RUNS[model], "stopping_step": epochs + 1, "state": "ERROR"}
+    epochs = given["epochs"]
     given |= {"floors": False} if model in ("MeLU", "MAMO") else {}
     given |= {} if data_path is None else {"data_path": data_path}
     spent = {"sampling": 0.0, "saving": 0.0}

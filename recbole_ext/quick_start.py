@@ -12,6 +12,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import torch
 from recbole.config import Config
 
 from recbole_ext.checkpoint import load_checkpoint
@@ -82,7 +83,10 @@ def run_recbole(
     with recording(saved) as record:
         settings = copy.deepcopy(config_dict or {})  # RecBole changes what it is given
         if "local_rank" not in settings:  # one of several processes: the first has checked
+            anomalies = torch.is_anomaly_enabled()
             checked_config(model, dataset, config_file_list, settings)
+            # RecBole's SINE turns it on where it is imported, and makes all training slow.
+            torch.autograd.set_detect_anomaly(anomalies)
         from recbole.quick_start import run_recbole
 
         result = run_recbole(model, dataset, config_file_list, settings, saved, queue)

@@ -197,3 +197,18 @@ def test_a_run_logs_lambda(caplog: pytest.LogCaptureFixture) -> None:
     for file in Path("log_tensorboard").rglob("events.out.tfevents.*"):
         histograms += EventAccumulator(str(file)).Reload().Tags()["histograms"]
     assert histograms == ["lambda/user"]
+
+
+def test_anomaly_detection_stays_off_though_recboles_import_turns_it_on() -> None:
+    program = """
+import torch, recbole_ext
+try:
+    recbole_ext.run_recbole("LightSANs", "nowhere", config_dict={"train_neg_sample_args": None})
+except FileNotFoundError:
+    print(torch.is_anomaly_enabled())
+    import recbole.model.sequential_recommender.sine as sine, importlib
+    importlib.reload(sine)
+    print(torch.is_anomaly_enabled())
+"""
+    ran = subprocess.run([sys.executable, "-W", "ignore", "-c", program], capture_output=True)
+    assert ran.stdout.split() == [b"False", b"True"], ran.stderr
