@@ -6,6 +6,7 @@ Reference:
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -79,8 +80,11 @@ class BilevelTrainer(Trainer):
         if type(optimizer) is SparseAdam:
             return RowAdam(optimizer.param_groups)
         if type(optimizer) is Adam:
-            for group in optimizer.param_groups:
-                group["fused"] = True
+            with contextlib.suppress(
+                RuntimeError
+            ):  # not on every device, on a CPU from torch 2.4 on
+                groups = [{**group, "fused": True} for group in optimizer.param_groups]
+                return Adam(groups, fused=True)
         return optimizer
 
     def _build_lambda_network(self) -> LambdaNetwork:
