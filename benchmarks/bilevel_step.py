@@ -50,12 +50,12 @@ CASES: dict[str, dict[str, Any]] = {
 SPARSE_CASE = "analytic, sparse Adam"
 BATCHES = 64
 TURNS, CALLS = 7, 10  # at ml-1m's size
-CALLS_BESIDE = {10: 10, 100: 2}  # at so many times its size; the last on one thread only
+CALLS_BESIDE = {10: 6, 100: 2}  # at so many times its size; the last on one thread only
 
 
-def load(folder: str) -> Data:
+def load(folder: str, more: dict[str, Any] | None = None) -> Data:
     """The training and the validation ratings in a folder."""
-    config = _config(folder, "BPR, dense Adam", {})
+    config = _config(folder, "BPR, dense Adam", more or {})
     return data_preparation(config, create_dataset(config))[:2]
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from statistics import median
@@ -48,7 +47,6 @@ EPOCHS, TURNS = 3, 2
 
 def run(model: str, dataset: str, data_path: str | None, epochs: int) -> dict[str, float]:
     """Seconds of an epoch by phase; ``loading`` once."""
-    sys.argv = sys.argv[:1]  # RecBole reads the command line
     given = {"epochs": epochs, **RUNS[model], "stopping_step": epochs + 1, "state": "ERROR"}
     epochs = given["epochs"]
     given |= {"floors": False} if model in ("MeLU", "MAMO") else {}

@@ -39,7 +39,7 @@ def steps(size: dict[str, int], kind: str) -> list[float]:
     with tempfile.TemporaryDirectory() as folder:
         write_ratings(Path(folder, "random"), size["users"], size["items"], size["ratings"])
         given = {"embedding_size": size["embedding_size"], "train_batch_size": size["batch"]}
-        step = stepper(folder, kind, load(folder), given)
+        step = stepper(folder, kind, load(folder, given), given)
         return interleaved({kind: step}, CALLS, 2)[kind]
 
 

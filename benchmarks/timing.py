@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import platform
 import re
+import sys
 import time
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
@@ -34,7 +35,9 @@ def arguments(description: str | None, **more: Any) -> argparse.Namespace:
     parser.add_argument("--repetitions", type=int, metavar="N", help="of each case")
     for name, options in more.items():
         parser.add_argument(f"--{name}", **options)
-    return parser.parse_args()
+    given = parser.parse_args()
+    sys.argv = sys.argv[:1]  # RecBole reads the command line
+    return given
 
 
 def interleaved(
