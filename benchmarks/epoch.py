@@ -27,7 +27,7 @@ from recbole_ext import run_recbole
 from recbole_ext.data.fast_loader import FastTrainDataLoader
 from recbole_ext.data.task_loader import TaskLoader
 
-PAIRWISE = {"embedding_size": 64, "train_batch_size": 2048}
+PAIRWISE = {"embedding_size": 64, "train_batch_size": 2048, "eval_batch_size": 4_096_000}
 SHORT = {
     "train_neg_sample_args": None,
     "MAX_ITEM_LIST_LENGTH": 10,
