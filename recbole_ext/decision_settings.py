@@ -73,7 +73,7 @@ def _inner_loop(config: Settings) -> InnerLoopSettings:
     return InnerLoopSettings(
         steps=integer(config, "inner_steps", minimum=1),
         batch_size=all_or_integer(config, "inner_batch_size", minimum=1),
-        optimizer=choice(config, "inner_optimizer", tuple(INNER_OPTIMIZERS)),
+        optimizer=choice(config, "inner_optimizer", INNER_OPTIMIZERS),
         learning_rate=real(config, "inner_learning_rate", above=0),
         learn_rates=flag(config, "learn_inner_rates"),
         first_order=flag(config, "first_order"),

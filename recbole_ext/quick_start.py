@@ -83,10 +83,7 @@ def run_recbole(
     with recording(saved) as record:
         settings = copy.deepcopy(config_dict or {})  # RecBole changes what it is given
         if "local_rank" not in settings:  # one of several processes: the first has checked
-            anomalies = torch.is_anomaly_enabled()
             checked_config(model, dataset, config_file_list, settings)
-            # RecBole's SINE turns it on where it is imported, and makes all training slow.
-            torch.autograd.set_detect_anomaly(anomalies)
         from recbole.quick_start import run_recbole
 
         result = run_recbole(model, dataset, config_file_list, settings, saved, queue)
@@ -107,11 +104,14 @@ def checked_config(
 ) -> Config:
     """Raise what ``Config`` raises, before Ray is imported; its warnings come when RecBole asks."""
     before = logging.root.manager.disable
+    anomalies = torch.is_anomaly_enabled()
     logging.disable(max(before, logging.WARNING))
     try:
         return Config(model, dataset, files, copy.deepcopy(settings))
     finally:
         logging.disable(before)
+        # RecBole's SINE turns it on where it is imported, and makes all training slow.
+        torch.autograd.set_detect_anomaly(anomalies)
 
 
 def objective_function(

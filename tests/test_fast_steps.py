@@ -13,6 +13,7 @@ from recbole_ext.functional.bpr import Triples, bpr_loss, bpr_row_gradients
 from recbole_ext.functional.penalised_bpr import penalised_bpr_loss
 from recbole_ext.functional.penalty import l2_penalty
 from recbole_ext.lambda_network import GRANULARITIES, LambdaNetwork
+from recbole_ext.trainer import bilevel, gradients, hypergradients
 from recbole_ext.trainer.row_adam import RowAdam
 from tests.helpers import Run
 
@@ -84,6 +85,42 @@ def test_row_adam_is_sparse_adam() -> None:
             optimizer.step()
         ends.append((table.weight.detach(), optimizer.state_dict()))
     torch.testing.assert_close(ends[1], ends[0], rtol=1e-12, atol=1e-15)
+
+
+ONE_STEP = {"preset": "one-step", "lambda_learner": "adam"}  # which steps rows that are not read
+
+
+def doubled(run: Run) -> Run:
+    for module in (run.model, run.trainer.lambda_network, run.trainer.forward_gradient):
+        if module is not None:
+            module.double()
+    return run
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"weight_decay": 0.01, "lambda_source": "holdout"},
+        {**ONE_STEP, "lambda_granularity": "user+item", "frequency_exponent": -0.5},
+        {**ONE_STEP, "lambda_granularity": "global", "learner": "sgd"},
+        {**ONE_STEP, "lambda_granularity": "dimension+user+item"},
+    ],
+)
+def test_the_closed_form_trains_as_autograd_does(
+    world: dict[str, Any], settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rates = {"lambda_learning_rate": 0.01, "lambda_update_interval": 2, "epochs": 3}
+    fast = doubled(Run(**{**world, **settings, **rates})).fit()
+    assert fast.trainer.is_factorisation
+    for module in (bilevel, hypergradients):
+        monkeypatch.setattr(module, "is_factorisation", lambda model: False)
+    monkeypatch.setattr(gradients, "is_factorisation", lambda model: False)
+    plain = doubled(Run(**{**world, **settings, **rates})).fit()
+    assert not plain.trainer.is_factorisation
+    assert max(table.max() for table in fast.strengths().values()) > 0
+    torch.testing.assert_close(fast.state(), plain.state(), rtol=1e-6, atol=1e-8)
+    torch.testing.assert_close(fast.strengths(), plain.strengths(), rtol=1e-6, atol=1e-8)
 
 
 @pytest.mark.parametrize("learner", ["adam", "sparse_adam"])

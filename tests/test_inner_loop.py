@@ -142,6 +142,43 @@ def test_steps_kept_as_rows_give_the_same_layer_as_the_weight(rows: int, first_o
     assert not linear(asked, factored.detach()).requires_grad
 
 
+def test_inputs_that_come_again_are_kept_once() -> None:
+    torch.manual_seed(0)
+    start, inputs = double(2, 6, 9), [double(2, 3, 6), double(2, 2, 6)]
+    factored, weight = FactoredWeight(start, 10, 4, first_order=True), start
+    for at in (0, 1, 0, 1):
+        gradient = double(2, inputs[at].shape[1], 9)
+        torch.testing.assert_close(factored.apply(inputs[at]), inputs[at] @ weight)
+        factored.step(gradient, 0.1)
+        weight = weight - 0.1 * inputs[at].mT @ gradient
+    assert factored._rank == 5
+    torch.testing.assert_close(factored.end().dense(), weight, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("size", [None, 3])
+def test_step_sizes_are_learnt_in_first_order_too(network: nn.Sequential, size: int | None) -> None:
+    """Against steps written out, whose gradients are constants and whose sizes are not."""
+    _, padded = ragged_tasks()
+    x, y, mask = padded[:3]
+    rates = [
+        torch.tensor(0.05 * (at + 1), dtype=torch.double, requires_grad=True) for at in range(6)
+    ]
+    found = query_loss(padded, adapted(parameters_of(network), rates, padded, 2, True, size))
+    weights = [p.expand(len(x), *p.shape) for p in parameters_of(network)]
+    for part in mini_batches(x.shape[1], size) * 2:
+        constant = [w.detach().requires_grad_() for w in weights]
+        predicted = mlp(x[:, part], constant).squeeze(-1)
+        total = mean_error(predicted, y[:, part], mask[:, part]).sum()
+        gradients = torch.autograd.grad(total, constant)
+        weights = [w - r * g for w, r, g in zip(weights, rates, gradients, strict=True)]
+    expected = query_loss(padded, weights)
+    leaves = [*rates, *network.parameters()]
+    torch.testing.assert_close(found, expected, rtol=1e-10, atol=0)
+    torch.testing.assert_close(
+        torch.autograd.grad(found, leaves), torch.autograd.grad(expected, leaves)
+    )
+
+
 def test_weights_are_kept_as_rows_where_that_is_less_work_and_applied_once_in_a_step() -> None:
     weight = double(2, 6, 9)
     assert FactoredWeight.pays(weight, 23)

@@ -56,7 +56,7 @@ class FactoredWeight:
             raise RuntimeError("a layer that adapts in steps may be called once in a step")
         known = self._known.get(id(inputs))
         outputs = torch.matmul(inputs, self._base) if known is None else known[1]
-        if not self._ended and self.first_order and known is None:
+        if known is None and self.first_order and not (self._ended or inputs.requires_grad):
             rows = slice(self._rank, self._rank + inputs.shape[1])
             self._known[id(inputs)] = inputs, outputs, rows
         if self._rank:
@@ -92,7 +92,9 @@ class FactoredWeight:
             return
         if not self._rank:
             self._make_room(min(self._room, self._steps * inputs.shape[1]))
-        rows = self._known[id(inputs)][2]
+        rows = slice(self._rank, self._rank + inputs.shape[1])
+        if id(inputs) in self._known:
+            rows = self._known[id(inputs)][2]
         if rows.stop <= self._rank:
             self._changes[:, rows] += gradient * rate
         else:

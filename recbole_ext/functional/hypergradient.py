@@ -51,12 +51,10 @@ class Lookahead(NamedTuple):
     """Rows after the look-ahead step.
 
     Attributes:
-        ids: which rows, shape: [rows]; ``slice(None)`` for all of them.
         rows: new embeddings ``Θ̄``, shape: [rows, embedding_size]
         slope: ``∂Θ̄/∂λ``, shape: [rows, embedding_size]
     """
 
-    ids: Tensor | slice
     rows: Tensor
     slope: Tensor
 
@@ -80,7 +78,7 @@ def lookahead(
     gradient = fit if strength is None else torch.addcmul(fit, strength, scale)
     touched = (in_batch > 0) | (shares > 0)
     step = lookahead_rows(optimizer, side.table, ids, rows, gradient, touched)
-    return Lookahead(ids, step.updated, scale.mul_(step.slope))
+    return Lookahead(step.updated, scale.mul_(step.slope))
 
 
 def analytic_hypergradient(

@@ -83,6 +83,17 @@ def mini_batches(ratings: int, size: int | None) -> list[slice]:
     return [slice(begin, begin + size) for begin in range(0, ratings, size)]
 
 
+class Parts:
+    """Some columns of a tensor, the same tensor each time: what is made of it is made once."""
+
+    def __init__(self, values: Tensor) -> None:
+        self._values = values
+        self._parts: dict[tuple, Tensor] = {}
+
+    def __getitem__(self, part: slice) -> Tensor:
+        return self._parts.setdefault((part.start, part.stop), self._values[:, part])
+
+
 def adapt(
     start: Tensors,
     loss: SupportLoss,
@@ -143,6 +154,7 @@ def descend(
             weights.append(before.detach().requires_grad_())
         else:
             weights.append(before)
+    moved: dict[int, Tensor] = {}  # how far a weight that is written went, of first order
     for part in parts:
         total = loss(weights, part).sum()
         of = [w.outputs if isinstance(w, FactoredWeight) else w for w in weights]
@@ -150,13 +162,11 @@ def descend(
         for at, (weight, gradient) in enumerate(zip(weights, found, strict=True)):
             if isinstance(weight, FactoredWeight):
                 weight.step(gradient, rates[at])
-            elif first_order:
-                weights[at] = (weight.detach() - rates[at] * gradient).detach().requires_grad_()
+            elif first_order:  # the gradient is a constant, the step size need not be
+                moved[at] = moved.get(at, torch.zeros_like(gradient)) + rates[at] * gradient
+                weights[at] = (start[at] - moved[at]).detach().requires_grad_()
             else:
                 weights[at] = weight - rates[at] * gradient
-    if first_order:  # the steps are constants: a weight's derivative is that of its start
-        weights = [
-            w if isinstance(w, FactoredWeight) else before + (w.detach() - before.detach())
-            for w, before in zip(weights, start, strict=True)
-        ]
+    for at, far in moved.items():
+        weights[at] = start[at] - far
     return [w.end() if isinstance(w, FactoredWeight) else w for w in weights]

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from recbole_ext.data.tasks import Ratings
 from recbole_ext.functional.factored_weight import dense, linear
-from recbole_ext.functional.inner_loop import Weights, mean_error, mlp
+from recbole_ext.functional.inner_loop import Parts, Weights, mean_error, mlp
 from recbole_ext.functional.inner_optimizers import Tensors
 from recbole_ext.layers.content import ContentEmbedding
 from recbole_ext.layers.inner_loop import InnerLoop, InnerLoopSettings, for_each, network_weights
@@ -59,10 +59,12 @@ class GradientDecision(nn.Module):
             support: of the tasks.
             targets: what its ratings count as, shape: [tasks, ratings]
         """
-        user, items = self.inner.inputs(self.user_content(users), self.items(support.items))
+        content = self.user_content(users).unsqueeze(1)
+        user, items = self.inner.inputs(content, self.items(support.items))
+        parts = Parts(items)
 
         def loss(weights: Weights, part: slice) -> Tensor:
-            predicted = self._rate(user, items[:, part], weights)
+            predicted = self._rate(user, parts[part], weights)
             return mean_error(predicted, targets[:, part], support.mask[:, part])
 
         return self.inner(start, loss, support.mask)
@@ -75,11 +77,11 @@ class GradientDecision(nn.Module):
             items: shape: [tasks, items]
             weights: the tasks', from :meth:`adapt`.
         """
-        return self._rate(self.user_content(users), self.items(items), weights)
+        return self._rate(self.user_content(users).unsqueeze(1), self.items(items), weights)
 
     def _rate(self, user: Tensor, items: Tensor, weights: Weights) -> Tensor:
         of_user, of_item, bias, *others = weights
-        hidden = linear(user.unsqueeze(1), of_user) + linear(items, of_item, dense(bias))
+        hidden = linear(user, of_user) + linear(items, of_item, dense(bias))
         if others:
             hidden = mlp(torch.relu(hidden), others)
         return hidden.squeeze(-1)

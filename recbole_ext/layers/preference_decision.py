@@ -8,7 +8,7 @@ from torch.nn.functional import leaky_relu
 
 from recbole_ext.data.tasks import Ratings
 from recbole_ext.functional.factored_weight import dense, linear
-from recbole_ext.functional.inner_loop import Weights, mlp
+from recbole_ext.functional.inner_loop import Parts, Weights, mlp
 from recbole_ext.functional.inner_optimizers import Tensors
 from recbole_ext.layers.content import ContentEmbedding
 from recbole_ext.layers.inner_loop import InnerLoop, InnerLoopSettings, for_each, network_weights
@@ -90,11 +90,10 @@ class PreferenceDecision(nn.Module):
         """
         content = self.user_content(users).unsqueeze(1)
         user, items = self.inner.inputs(content, self.items(support.items))
-        parts: dict[tuple, Tensor] = {}  # the same tensor each time, which spares work
+        parts = Parts(items)
 
         def loss(weights: Weights, part: slice) -> Tensor:
-            some = parts.setdefault((part.start, part.stop), items[:, part])
-            outputs = self._rate(user, some, weights)
+            outputs = self._rate(user, parts[part], weights)
             return self.head.error(outputs, targets[:, part], support.mask[:, part])
 
         return self.inner(start, loss, support.mask)

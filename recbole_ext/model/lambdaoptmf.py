@@ -6,6 +6,8 @@ Reference:
 
 from __future__ import annotations
 
+from typing import Any
+
 from recbole.config import Config
 from recbole.data.dataset import Dataset
 from recbole.data.interaction import Interaction
@@ -15,6 +17,8 @@ from torch import Tensor
 from recbole_ext.bilevel_settings import BilevelSettings
 from recbole_ext.functional.bpr import bpr_loss
 from recbole_ext.hyperparameters import Settings, integer
+
+SCORES_AT_ONCE = 4_096_000
 
 
 class LambdaOptMF(BPR):
@@ -38,6 +42,12 @@ class LambdaOptMF(BPR):
         """
         integer(config, "embedding_size", minimum=1)
         BilevelSettings.read(config)
+
+    @classmethod
+    def derived_settings(cls, config: Settings) -> dict[str, Any]:
+        """Defaults that follow from others: where all items are ranked, many users at once."""
+        mode = (config["eval_args"] or {}).get("mode", "full")
+        return {"eval_batch_size": SCORES_AT_ONCE} if mode == "full" else {}
 
     def calculate_loss(self, interaction: Interaction) -> Tensor:
         """BPR loss of a batch without any penalty, shape: []."""

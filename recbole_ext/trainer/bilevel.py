@@ -200,7 +200,10 @@ class BilevelTrainer(Trainer):
         return bpr_row_gradients(users.weight, items.weight, batch)
 
     def _loss(self, interaction: Interaction, batch: Triples, read: RowGradients | None) -> Tensor:
-        """The model's loss plus ``Ω(Θ|λ)`` with λ held fixed, shape: []."""
+        """The model's loss plus ``Ω(Θ|λ)`` with λ held fixed, shape: [].
+
+        Of RecBole's BPR it is the exact logarithm, without the 1e-10 that RecBole adds to σ.
+        """
         if read is None:
             return total_loss(self.model, interaction) + self._penalty(batch)
         users, items = self.tables.values()
