@@ -57,6 +57,21 @@ def gradient_norms(model: MetaRecommender, users: Tensor, items: Tensor, ratings
     return torch.cat(norms)
 
 
+def evidence_scores(model: MetaRecommender) -> tuple[Tensor, Tensor, Tensor]:
+    """How much each item's rating tells: the product of two factors, and the two.
+
+    They are the mean norm of its training ratings' gradients and their number, both divided by the
+    largest; each of shape: [n_items]
+    """
+    users, items, ratings = model.split.training_ratings
+    norms = gradient_norms(model, users, items, ratings)
+    counts = items.bincount(minlength=model.n_items)
+    sums = torch.zeros(model.n_items).index_add_(0, items, norms)
+    gradient = sums / counts.clamp(min=1)
+    gradient, popularity = gradient / gradient.max(), counts / counts.max()
+    return gradient * popularity, gradient, popularity
+
+
 def evidence_candidates(model: MetaRecommender, dataset: Dataset, topk: int = 20) -> list[dict]:
     """The items whose ratings tell most: those that move the model most, and that many know.
 
@@ -74,14 +89,8 @@ def evidence_candidates(model: MetaRecommender, dataset: Dataset, topk: int = 20
         ValueError: if ``topk`` is below 1.
     """
     topk = integer({"topk": topk}, "topk", minimum=1)
-    users, items, ratings = model.split.training_ratings
-    norms = gradient_norms(model, users, items, ratings)
-    counts = items.bincount(minlength=model.n_items)
-    sums = torch.zeros(model.n_items).index_add_(0, items, norms)
-    gradient = sums / counts.clamp(min=1)
-    gradient, popularity = gradient / gradient.max(), counts / counts.max()
-    score = gradient * popularity
-    best = score.topk(min(topk, int((counts > 0).sum()))).indices
+    score, gradient, popularity = evidence_scores(model)
+    best = score.topk(min(topk, int((popularity > 0).sum()))).indices
     return [
         {
             dataset.iid_field: dataset.id2token(dataset.iid_field, item),

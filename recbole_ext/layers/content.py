@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+
 import torch
 from recbole.data.dataset import Dataset
 from recbole.utils import FeatureType
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 
 class ContentEmbedding(nn.Module):
@@ -36,23 +41,23 @@ class ContentEmbedding(nn.Module):
     ) -> None:
         super().__init__()
         feature = dataset.get_user_feature() if side == "user" else dataset.get_item_feature()
-        self.size = len(fields) * embedding_size
+        self.fields, self.size = fields, len(fields) * embedding_size
+        self._prepare: list[Callable[[Tensor], Tensor]] = []
         self.embeddings = nn.ModuleList()  # by place: a field may be called as a module may not
         for place, field in enumerate(fields):
             values = feature[field]
             if dataset.field2type[field] == FeatureType.FLOAT:
-                values = _standardised(values, rows).unsqueeze(-1)  # [n_rows, 1]
+                prepare = _standardiser(values, rows)
                 self.embeddings.append(nn.Linear(1, embedding_size))
             else:
-                values = values if values.dim() == 2 else values.unsqueeze(-1)  # [n_rows, tokens]
-                if rows is not None:
-                    seen = values[rows].unique()
-                    values = values * torch.isin(values, seen)
+                seen = None if rows is None else values[rows].unique()
+                prepare = partial(_known_tokens, seen=seen)
                 rows_of_tokens = nn.EmbeddingBag(
                     dataset.num(field), embedding_size, mode="mean", padding_idx=0
                 )
                 self.embeddings.append(rows_of_tokens)
-            self.register_buffer(f"values_{place}", values, persistent=False)
+            self._prepare.append(prepare)
+            self.register_buffer(f"values_{place}", prepare(values), persistent=False)
 
     def forward(self, ids: Tensor) -> Tensor:
         """Embed some rows.
@@ -69,8 +74,45 @@ class ContentEmbedding(nn.Module):
         ]
         return torch.cat(parts, dim=-1)
 
+    @contextmanager
+    def more_rows(self, values: list[Tensor]) -> Iterator[Tensor]:
+        """For a while, rows beyond those of the data set: users that it never saw.
 
-def _standardised(values: Tensor, rows: Tensor | None) -> Tensor:
+        Args:
+            values: of each of ``fields``: RecBole's ids (0: unknown), shape: [rows] or
+                [rows, tokens], or numbers (NaN: unknown, which counts as the mean), shape: [rows]
+
+        Yields:
+            The ids of the rows, shape: [rows]
+        """
+        names = [f"values_{place}" for place in range(len(self.fields))]
+        before = {name: getattr(self, name) for name in names}
+        try:
+            for name, prepare, new in zip(names, self._prepare, values, strict=True):
+                old = before[name]
+                more = prepare(new).nan_to_num(0.0).to(old)
+                width = max(old.shape[1], more.shape[1])
+                both = [pad(rows, (0, width - rows.shape[1])) for rows in (old, more)]
+                setattr(self, name, torch.cat(both))
+            first = len(before[names[0]])
+            yield torch.arange(first, first + len(values[0]))
+        finally:
+            for name, old in before.items():
+                setattr(self, name, old)
+
+
+def _standardise(values: Tensor, mean: Tensor, spread: Tensor) -> Tensor:
+    """Numbers in units of the known ones' spread, shape: [rows, 1]."""
+    return ((values - mean) / spread).unsqueeze(-1)
+
+
+def _standardiser(values: Tensor, rows: Tensor | None) -> Callable[[Tensor], Tensor]:
     known = values[1:] if rows is None else values[rows]
     spread = known.std(correction=0)
-    return (values - known.mean()) / torch.where(spread > 0, spread, 1.0)
+    return partial(_standardise, mean=known.mean(), spread=torch.where(spread > 0, spread, 1.0))
+
+
+def _known_tokens(values: Tensor, seen: Tensor | None) -> Tensor:
+    """Tokens, 0 for those not among ``seen``, shape: [rows, tokens]."""
+    values = values if values.dim() == 2 else values.unsqueeze(-1)
+    return values if seen is None else values * torch.isin(values, seen)

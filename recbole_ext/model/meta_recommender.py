@@ -143,7 +143,10 @@ class MetaRecommender(GeneralRecommender):
         slots, padded = _side_by_side(where, items, len(batch))
         adapted = self.adapt(batch.users, batch.support)
         scores = self.score(batch.users, padded, batch.support, adapted)
-        scores = scores[where, slots]
+        return self.in_range(scores[where, slots])
+
+    def in_range(self, scores: Tensor) -> Tensor:
+        """Scores within the range of the training ratings, if they are judged as ratings."""
         return scores.clamp(*self.rating_range) if self._clamps else scores
 
     def full_sort_predict(self, interaction: Interaction) -> Tensor:
