@@ -4,6 +4,7 @@ PYTHON := $(VENV)/bin/python
 STAMP := $(VENV)/.from-constraints
 
 BENCHMARKS := bilevel_step meta_tasks epoch scale
+PICTURE_scale := --picture docs/figures/scale.png
 
 .PHONY: demo test bench lint format clean
 .DEFAULT_GOAL := help
@@ -21,9 +22,10 @@ demo: $(STAMP)
 test: $(STAMP)
 	$(PYTHON) -m pytest
 
-bench: $(STAMP)
-	@for name in $(BENCHMARKS); do echo; echo "== $$name"; \
-	  $(PYTHON) -W ignore benchmarks/$$name.py --json results/speed/$$name.json || exit 1; done
+bench: $(STAMP) $(BENCHMARKS:%=bench-%)
+
+bench-%: $(STAMP)
+	$(PYTHON) -W ignore benchmarks/$*.py --json results/speed/$*.json $(PICTURE_$*)
 
 lint: $(STAMP)
 	$(PYTHON) -m ruff check .

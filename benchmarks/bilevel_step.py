@@ -22,7 +22,16 @@ from recbole.data.dataloader import FullSortEvalDataLoader, TrainDataLoader
 from recbole.utils import get_model, get_trainer, init_seed
 from synthetic import write_ratings
 from tabulate import tabulate
-from timing import Seconds, apart, arguments, interleaved, ratio, thread_counts, write
+from timing import (
+    Seconds,
+    apart,
+    arguments,
+    forget_peak,
+    interleaved,
+    ratio,
+    thread_counts,
+    write,
+)
 
 from recbole_ext.trainer.bilevel import BilevelTrainer
 
@@ -49,7 +58,8 @@ CASES: dict[str, dict[str, Any]] = {
 }
 SPARSE_CASE = "analytic, sparse Adam"
 BATCHES = 64
-TURNS, CALLS = 7, 10  # at ml-1m's size
+INTERVAL = 8  # steps from one λ step of the default to the next: it is measured over these
+TURNS, CALLS = 7, 2 * INTERVAL  # at ml-1m's size
 CALLS_BESIDE = {10: 6, 100: 2}  # at so many times its size; the last on one thread only
 
 
@@ -109,8 +119,10 @@ def by_turns(folder: str, data: Data, turns: int) -> Seconds:
 
 
 def alone(folder: str, name: str, data: Data, calls: int) -> Seconds:
-    """Seconds of a step of one case."""
-    return interleaved({name: stepper(folder, name, data)}, calls)
+    """Seconds of a step of one case, and memory without what made it ready."""
+    step = stepper(folder, name, data)
+    forget_peak()
+    return interleaved({name: step}, calls, INTERVAL if name == DEFAULT else 1)
 
 
 def main() -> None:

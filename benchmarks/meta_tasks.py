@@ -202,7 +202,7 @@ def _row(
         row.append(round(rates[ours]))
         beside = rates.get(loop)
         row += [round(beside), f"{rates[ours] / beside:.1f}"] if beside else ["", ""]
-    return [*row, f"{max(found['padding']):.0%}", round(peak)]
+    return [*row, " / ".join(f"{share:.0%}" for share in found["padding"]), round(peak)]
 
 
 def ratios_of(raw: dict[str, Any]) -> dict[str, float]:

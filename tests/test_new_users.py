@@ -119,6 +119,10 @@ def test_tables_that_cannot_be_read_say_why(
     tables = (None if table is None else pd.DataFrame(table) for table in (users, ratings))
     with pytest.raises(ValueError, match=message):
         recommender.recommend(*tables)
+    for table in ("users", "ratings"):
+        wrong = {table: pd.DataFrame({"name": ["a"]})}
+        with pytest.raises(ValueError, match=f"{table}: no column user_id among name"):
+            recommender.predict(pd.DataFrame({"user_id": ["a"], "item_id": ["i1"]}), **wrong)
     with pytest.raises(ValueError, match="topk must be a whole number of at least 1, got 0"):
         recommender.recommend(pd.DataFrame({"user_id": ["a"]}), topk=0)
 

@@ -131,8 +131,10 @@ class Recommender(ABC):
         names = pairs[self.user].astype(str)
         everyone = pd.DataFrame({self.user: list(dict.fromkeys(names))})
         if users is not None:
+            check_columns("users", users, [self.user])
             everyone = everyone.merge(users.astype({self.user: str}), how="left", on=self.user)
         if ratings is not None:
+            check_columns("ratings", ratings, [self.user])
             ratings = ratings[ratings[self.user].astype(str).isin(everyone[self.user])]
         new = self._read(everyone, ratings)
         items = torch.tensor([known.get(str(token), 0) for token in pairs[self.item]])
