@@ -128,7 +128,7 @@ def alone(folder: str, name: str, data: Data, calls: int) -> Seconds:
 def main() -> None:
     """Measure, print a table for each size and write the ratios."""
     given = arguments(__doc__)
-    turns = given.repetitions or (4 if given.quick else TURNS)
+    turns = given.repetitions or (3 if given.quick else TURNS)
     raw: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as root:
         for times in (1, *CALLS_BESIDE):
