@@ -7,8 +7,10 @@ Ray, which takes seconds; it is imported when a function is called, after its ar
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +82,7 @@ def run_recbole(
         ValueError: for an unknown model or hyper-parameter, or a value out of range.
         FileNotFoundError: for a missing dataset or file.
     """
-    with recording(saved) as record:
+    with recording(saved) as record, denormals_as_zero():
         settings = copy.deepcopy(config_dict or {})  # RecBole changes what it is given
         if "local_rank" not in settings:  # one of several processes: the first has checked
             checked_config(model, dataset, config_file_list, settings)
@@ -97,6 +99,20 @@ def run_recbole(
         if getattr(record, name) is not None:
             ours[name] = getattr(record, name)
     return {**result, **ours}
+
+
+@contextlib.contextmanager
+def denormals_as_zero() -> Iterator[None]:
+    """Count numbers below 1e-38 as 0 on a CPU, which is several times slower with them.
+
+    Weight decay takes the weights of dead units there (ResNetMF's last epochs: four times slower).
+    """
+    before = bool(torch.tensor(1e-40) * 1.0 == 0)
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(before)
 
 
 def checked_config(

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 import recbole.quick_start
-from recbole.trainer import HyperTuning
+import torch
+from recbole.trainer import HyperTuning, Trainer
 from recbole.utils.case_study import full_sort_topk
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -197,6 +198,22 @@ def test_a_run_logs_lambda(caplog: pytest.LogCaptureFixture) -> None:
     for file in Path("log_tensorboard").rglob("events.out.tfevents.*"):
         histograms += EventAccumulator(str(file)).Reload().Tags()["histograms"]
     assert histograms == ["lambda/user"]
+
+
+def test_numbers_next_to_zero_are_zero_while_a_model_trains(
+    monkeypatch: pytest.MonkeyPatch, world: dict[str, Any]
+) -> None:
+    def tiny() -> bool:
+        return bool(torch.tensor(1e-40) * 1.0 == 0)
+
+    seen: list[bool] = []
+    fit = Trainer.fit
+    monkeypatch.setattr(Trainer, "fit", lambda *a, **k: (seen.append(tiny()), fit(*a, **k))[1])
+    for before in (True, False):
+        torch.set_flush_denormal(before)
+        recbole_ext.run_recbole("BPR", config_dict={**QUICK, **world, "epochs": 1}, saved=False)
+        assert tiny() == before
+    assert seen == [True, True]
 
 
 def test_anomaly_detection_stays_off_though_recboles_import_turns_it_on() -> None:
