@@ -112,14 +112,14 @@ def _content(dataset: Dataset, name: str, rows: pd.DataFrame, counts: Counter[st
     ids = dataset.field2token_id[name]
 
     def find(token: Any) -> int:
-        found = ids.get(_token(token), 0)
+        found = ids.get(token_of(token), 0)
         counts["unknown values"] += found == 0
         return found
 
     if kind == FeatureType.TOKEN:
         return torch.tensor([find(token) for token in raw], dtype=torch.long)
     separator = dataset.config["seq_separator"]
-    found = [[find(t) for t in _token(text).split(separator)] for text in raw]
+    found = [[find(t) for t in token_of(text).split(separator)] for text in raw]
     width = max(map(len, found), default=1)
     return torch.tensor([some + [0] * (width - len(some)) for some in found], dtype=torch.long)
 
@@ -142,7 +142,7 @@ def _ratings(
         )
     given: dict[str, dict[int, float]] = {name: {} for name in names}
     for name, token, number in zip(raters, table[dataset.iid_field], numbers, strict=True):
-        item = ids.get(_token(token), 0)
+        item = ids.get(token_of(token), 0)
         if item == 0:
             counts["unknown items"] += 1
             continue
@@ -159,7 +159,7 @@ def _ratings(
     return Ratings(items, stars, mask)
 
 
-def _token(value: Any) -> str:
+def token_of(value: Any) -> str:
     """A cell as the data's files write it; a number that pandas made of a whole one stays whole."""
     if value is None or (isinstance(value, float) and value != value):
         return ""

@@ -16,7 +16,8 @@ from recbole.model.abstract_recommender import AbstractRecommender
 from torch import Tensor
 
 from recbole_ext.cold_start.atomic import read_atomic
-from recbole_ext.cold_start.new_users import NewUsers, check_columns, read_new_users
+from recbole_ext.cold_start.new_users import NewUsers, check_columns, read_new_users, token_of
+from recbole_ext.data.tasks import side_by_side
 from recbole_ext.hyperparameters import integer
 
 USERS_AT_ONCE = 128
@@ -137,13 +138,14 @@ class Recommender(ABC):
             check_columns("ratings", ratings, [self.user])
             ratings = ratings[ratings[self.user].astype(str).isin(everyone[self.user])]
         new = self._read(everyone, ratings)
-        items = torch.tensor([known.get(str(token), 0) for token in pairs[self.item]])
+        items = torch.tensor([known.get(token_of(cell), 0) for cell in pairs[self.item]])
+        place = {name: at for at, name in enumerate(new.names)}
+        where = torch.tensor([place[name] for name in names])
         found = torch.full((len(pairs),), float("nan"))
-        for at, name in enumerate(new.names):
-            mine = torch.tensor((names == name).to_numpy()) & (items > 0)
-            if mine.any():
-                one = new.part(slice(at, at + 1))
-                found[mine] = self.scores(one, items[mine].unsqueeze(0))[0].cpu()
+        asked = items > 0
+        if asked.any():
+            slots, padded = side_by_side(where[asked], items[asked], len(new))
+            found[asked] = self.scores(new, padded)[where[asked], slots].cpu()
         unknown = int((items == 0).sum())
         counts = {**new.counts, "unknown items asked for": unknown}
         return Answer(pairs.assign(score=found.numpy()), counts)

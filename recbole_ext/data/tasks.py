@@ -150,6 +150,22 @@ def place_in_group(owners: Tensor) -> Tensor:
     return torch.arange(len(owners), device=owners.device) - (counts.cumsum(0) - counts)[owners]
 
 
+def side_by_side(where: Tensor, items: Tensor, n_tasks: int) -> tuple[Tensor, Tensor]:
+    """Put the items of each task into a row: the slot of each item, shape: [n], and the rows.
+
+    Args:
+        where: the task of each item, shape: [n]
+        items: shape: [n]
+        n_tasks: number of tasks.
+    """
+    order = torch.argsort(where, stable=True)
+    slots = torch.empty_like(where)
+    slots[order] = place_in_group(where[order])
+    padded = items.new_zeros(n_tasks, int(slots.max()) + 1)
+    padded[where, slots] = items
+    return slots, padded
+
+
 def _cut(tasks: TaskSet, order: Tensor, supports: Tensor, queries: Tensor) -> TaskSet:
     """Keep the first ``supports + queries`` ratings of each task, in a given order."""
     owners = torch.repeat_interleave(torch.arange(len(tasks)), tasks.sizes)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from recbole_ext.functional.factored_weight import FactoredWeight, Weight, linear
-from recbole_ext.functional.inner_optimizers import InnerOptimizer, Tensors
+from recbole_ext.functional.inner_optimizers import Adam, Tensors
 
 # What a task adapts, each with a leading dimension of tasks. Of a network alternately a layer's
 # weight, shape: [tasks, in, out], and its bias, shape: [tasks, 1, out].
@@ -99,7 +99,7 @@ def adapt(
     loss: SupportLoss,
     mask: Tensor,
     parts: Sequence[slice],
-    optimizer: InnerOptimizer,
+    optimizer: Adam,
     first_order: bool,
 ) -> Weights:
     """Take one step on each part of each task's support set.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -11,19 +11,6 @@ from torch import Tensor
 Tensors: TypeAlias = list[Tensor]
 
 _TINY = 1e-30  # the root of 0 has no derivative
-
-
-class InnerOptimizer(Protocol):
-    """What an inner loop asks of its optimiser."""
-
-    def step(self, weights: Tensors, gradients: Sequence[Tensor], active: Tensor) -> Tensors:
-        """New weights; those of a task that is not active stay.
-
-        Args:
-            weights: shape: [tasks, ...]
-            gradients: of the same shapes; 0 for a task that is not active.
-            active: whether a task takes this step, shape: [tasks]
-        """
 
 
 class Adam:
@@ -48,7 +35,13 @@ class Adam:
         self._steps = torch.tensor(0.0)  # then of each task, shape: [tasks]
 
     def step(self, weights: Tensors, gradients: Sequence[Tensor], active: Tensor) -> Tensors:
-        """See :class:`InnerOptimizer`."""
+        """New weights; those of a task that is not active stay.
+
+        Args:
+            weights: shape: [tasks, ...]
+            gradients: of the same shapes; 0 for a task that is not active.
+            active: whether a task takes this step, shape: [tasks]
+        """
         if not self._means:
             self._means = [torch.zeros_like(g) for g in gradients]
             self._squares = [torch.zeros_like(g) for g in gradients]

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from recbole_ext.cold_start_settings import ColdStartSettings
 from recbole_ext.data.cold_start_dataset import TASK_FIELD, ColdStartDataset
-from recbole_ext.data.tasks import Predictor, Ratings, TaskBatch, TaskSet, place_in_group
+from recbole_ext.data.tasks import Predictor, Ratings, TaskBatch, TaskSet, side_by_side
 from recbole_ext.functional.inner_loop import Weights
 from recbole_ext.functional.inner_optimizers import Tensors
 from recbole_ext.hyperparameters import Settings, flag, integer, real
@@ -140,7 +140,7 @@ class MetaRecommender(GeneralRecommender):
             batch, where = self._tasks(self.split.evaluation, interaction[TASK_FIELD])
         else:
             batch, where = self._known(users)
-        slots, padded = _side_by_side(where, items, len(batch))
+        slots, padded = side_by_side(where, items, len(batch))
         adapted = self.adapt(batch.users, batch.support)
         scores = self.score(batch.users, padded, batch.support, adapted)
         return self.in_range(scores[where, slots])
@@ -183,19 +183,3 @@ class MetaRecommender(GeneralRecommender):
                 self._warned = True
             batch = batch.without_support(unknown, distinct)
         return batch.to(self.device), where.to(self.device)
-
-
-def _side_by_side(where: Tensor, items: Tensor, n_tasks: int) -> tuple[Tensor, Tensor]:
-    """Put the items of each task into a row: the slot of each item, shape: [n], and the rows.
-
-    Args:
-        where: the task of each item, shape: [n]
-        items: shape: [n]
-        n_tasks: number of tasks.
-    """
-    order = torch.argsort(where, stable=True)
-    slots = torch.empty_like(where)
-    slots[order] = place_in_group(where[order])
-    padded = items.new_zeros(n_tasks, int(slots.max()) + 1)
-    padded[where, slots] = items
-    return slots, padded

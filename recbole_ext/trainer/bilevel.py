@@ -80,9 +80,7 @@ class BilevelTrainer(Trainer):
         if type(optimizer) is SparseAdam:
             return RowAdam(optimizer.param_groups)
         if type(optimizer) is Adam:
-            with contextlib.suppress(
-                RuntimeError
-            ):  # not on every device, on a CPU from torch 2.4 on
+            with contextlib.suppress(RuntimeError):  # on a CPU it comes with torch 2.4
                 groups = [{**group, "fused": True} for group in optimizer.param_groups]
                 return Adam(groups, fused=True)
         return optimizer
