@@ -7,18 +7,18 @@ import contextlib
 import json
 import multiprocessing
 import os
-import platform
 import re
 import sys
 import time
 from collections.abc import Callable, Mapping
-from importlib.metadata import version
 from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import median
 from typing import Any, TypeVar
 
 import torch
+
+from recbole_ext.machine import machine
 
 torch.set_num_threads(1)  # a process that has had several threads of torch must not be forked
 
@@ -97,21 +97,6 @@ def forget_peak() -> None:
     """Let the most memory be what the process has now, where Linux allows it."""
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
-
-
-def machine() -> dict[str, Any]:
-    """What the figures were measured on."""
-    cpu = "unknown"
-    if Path("/proc/cpuinfo").exists():
-        named = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())
-        cpu = named[1] if named else cpu
-    packages = ("torch", "recbole", "numpy")
-    return {
-        "cpu": cpu,
-        "cpus": os.cpu_count(),
-        "python": platform.python_version(),
-        "versions": {name: version(name) for name in packages},
-    }
 
 
 def write(path: Path | None, ratios: dict[str, float], raw: Any) -> None:

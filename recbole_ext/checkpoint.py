@@ -18,6 +18,7 @@ from recbole.utils import set_color
 from torch import nn
 from torch.optim import Optimizer
 
+from recbole_ext.machine import machine
 from recbole_ext.random_state import capture_random_state, restore_random_state
 from recbole_ext.recording import note_checkpoint, note_resumed, note_validation
 from recbole_ext.safe_file import (
@@ -144,6 +145,7 @@ def _state(trainer: Trainer, epoch: int) -> dict[str, Any]:
         "other_optimizers": optimizers,
         "modules": {name: module.state_dict() for name, module in _modules(trainer).items()},
         "random_state": capture_random_state(getattr(trainer, "train_generator", None)),
+        "machine": machine(),
     }
 
 
