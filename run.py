@@ -16,7 +16,7 @@ import yaml
 EPILOG = """\
 Any other hyper-parameter of RecBole or of the model is given as --key=value, for example
   --learning_rate=0.005  --topk=[10,50]  --load_col="{'inter':['user_id','item_id']}"
-  --resume_file=saved/X.pth   continue an interrupted run from its checkpoint
+  --resume_file=saved/X-last.pth   continue an interrupted run
 The models' hyper-parameters are explained in properties/model/<Name>.yaml.
 """
 
@@ -105,11 +105,13 @@ def main(arguments: list[str]) -> int:
             port=options.port,
             group_offset=options.group_offset,
         )
-    except (ValueError, FileNotFoundError, NotImplementedError, ImportError) as error:
+    except (ValueError, OSError, NotImplementedError, ImportError) as error:
         if settings.get("state", "").upper() == "DEBUG":
             traceback.print_exc()
         print(f"error: {error}\n(--state=DEBUG shows where)", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 130  # the log tells how to go on
     print(summarize(options.model, options.dataset, result))
     return 0
 

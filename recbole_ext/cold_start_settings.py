@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from recbole_ext.hyperparameters import Settings, all_or_integer, choice, flag, integer, real, share
+from recbole_ext.hyperparameters import (
+    Settings,
+    all_or_integer,
+    choice,
+    flag,
+    integer,
+    optional_name,
+    real,
+    share,
+)
 
 COLD_ITEM_RULES = ("share", "first_appearance", "field")
 WARM_EVALUATIONS = ("held_out", "training")
@@ -39,11 +48,11 @@ class ColdStartSettings:
         """
         seed = "seed" if config["split_seed"] is None else "split_seed"
         settings = cls(
-            scenario_field=config["scenario_field"],
+            scenario_field=optional_name(config, "scenario_field"),
             cold_user_ratio=share(config, "cold_user_ratio"),
             cold_item_rule=choice(config, "cold_item_rule", COLD_ITEM_RULES),
             cold_item_ratio=share(config, "cold_item_ratio"),
-            cold_item_field=config["cold_item_field"],
+            cold_item_field=optional_name(config, "cold_item_field"),
             cold_item_threshold=_optional_real(config, "cold_item_threshold"),
             task_ratings=_interval(config, "task_ratings"),
             query_size=integer(config, "query_size", minimum=1),

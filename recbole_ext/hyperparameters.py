@@ -97,6 +97,18 @@ def flag(config: Settings, key: str) -> bool:
     return value
 
 
+def optional_name(config: Settings, key: str) -> str | None:
+    """Read a name, such as a column's, or ``None``.
+
+    Raises:
+        ValueError: if the value is neither.
+    """
+    value = config[key]
+    if value is not None and (not isinstance(value, str) or not value):
+        raise ValueError(f"{key} must be a name or empty, got {value!r}")
+    return value
+
+
 def integers(config: Settings, key: str, minimum: int) -> list[int]:
     """Read a list of whole numbers ``>= minimum``, which may be empty.
 

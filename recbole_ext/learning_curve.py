@@ -7,10 +7,12 @@ One line for each validation: ``epoch``, ``seconds`` of training and validation 
 from __future__ import annotations
 
 import csv
-import os
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from recbole_ext.atomic_file import replacing
 
 SUFFIX = "-curve.csv"
 Point = dict[str, Any]
@@ -24,15 +26,12 @@ def curve_file(checkpoint: str | Path) -> Path:
 
 def write_curve(points: Sequence[Point], path: Path) -> None:
     """Write all points, in the place of what is there, at once or not at all."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with unfinished.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, list(points[0]))
-            writer.writeheader()
-            writer.writerows(points)
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(points[0]))
+    writer.writeheader()
+    writer.writerows(points)
+    with replacing(path) as file:
+        file.write(text.getvalue().encode())
 
 
 def read_curve(path: str | Path) -> list[Point]:

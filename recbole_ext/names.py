@@ -15,7 +15,7 @@ KEYS_WITHOUT_YAML = frozenset([
     "nproc", "ip", "port", "world_size", "offset", "local_rank", "single_spec", "neg_sampling",
     "training_neg_sample_num", "additional_feat_suffix", "benchmark_filename", "use_filter",
     "xgb_early_stopping_rounds", "token_num_threshold", "tail_ratio", "has_residual", "cin",
-    "preset", "frequency_groups", "contrast", "eta", "norm", "sim", "feature_num",
+    "preset", "frequency_groups", "save_last_step", "contrast", "eta", "norm", "sim", "feature_num",
 ])
 # fmt: on
 

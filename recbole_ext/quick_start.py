@@ -18,7 +18,7 @@ import torch
 from recbole.config import Config
 
 from recbole_ext.checkpoint import load_checkpoint
-from recbole_ext.recording import recording
+from recbole_ext.recording import Recording, recording
 from recbole_ext.registry import trainer_of
 
 Settings = dict[str, Any]
@@ -88,7 +88,8 @@ def run_recbole(
             checked_config(model, dataset, config_file_list, settings)
         from recbole.quick_start import run_recbole
 
-        result = run_recbole(model, dataset, config_file_list, settings, saved, queue)
+        with naming_last(record):
+            result = run_recbole(model, dataset, config_file_list, settings, saved, queue)
     checkpoint = record.checkpoint if saved else None
     ours: Settings = {
         "checkpoint": checkpoint,
@@ -99,6 +100,17 @@ def run_recbole(
         if getattr(record, name) is not None:
             ours[name] = getattr(record, name)
     return {**result, **ours}
+
+
+@contextlib.contextmanager
+def naming_last(record: Recording) -> Iterator[None]:
+    """Where a run is interrupted or fails, log from where it can go on."""
+    try:
+        yield
+    except BaseException:
+        if record.last:
+            logging.getLogger().error(f"to go on from the last state: resume_file={record.last}")
+        raise
 
 
 @contextlib.contextmanager

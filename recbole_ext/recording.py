@@ -25,6 +25,7 @@ class Recording:
     Attributes:
         seconds: time of each phase; a phase inside another (validation in training) counts once.
         checkpoint: path of the file that holds the best epoch, if one was saved.
+        last: path of the file from which the run goes on if it is interrupted.
         curve: for each validation its ``epoch``, the ``seconds`` since training began, the
             ``train_loss`` and the metrics.
         frequency_groups: the test's metrics by group, if they were asked for.
@@ -37,6 +38,7 @@ class Recording:
 
     seconds: dict[str, float] = field(default_factory=dict)
     checkpoint: str | None = None
+    last: str | None = None
     curve: list[dict[str, float]] = field(default_factory=list)
     frequency_groups: dict[str, list[dict[str, Any]]] | None = None
     scenarios: list[dict[str, Any]] | None = None
@@ -97,6 +99,13 @@ def note_checkpoint(path: str) -> None:
     if record is not None:
         record.checkpoint = path
         record.write_curve()
+
+
+def note_last(path: str) -> None:
+    """Tell the recording under way, if any, where the last state was written."""
+    record = _current.get()
+    if record is not None:
+        record.last = path
 
 
 def note_resumed(path: str, epoch: int) -> None:

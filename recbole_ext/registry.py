@@ -17,15 +17,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import recbole.data.dataset
+import recbole.data.utils
 import recbole.trainer
 from recbole.config import Config
 from recbole.model.abstract_recommender import AbstractRecommender
 from recbole.utils import get_trainer
 
-from recbole_ext import checkpoint
+from recbole_ext import checkpoint, resuming
 from recbole_ext.data.download import download
 from recbole_ext.evaluation.frequency_groups import counting_ratings, reporting_groups
-from recbole_ext.hyperparameters import Settings, integer, nearest
+from recbole_ext.general_settings import check_general, check_kinds
+from recbole_ext.hyperparameters import Settings, nearest
+from recbole_ext.literals import convert_settings, without_load
 from recbole_ext.locations import PROPERTIES, model_names
 from recbole_ext.names import check_names, check_valid_metric
 from recbole_ext.recording import timed
@@ -130,14 +133,16 @@ def install() -> None:
     trainer = recbole.trainer.Trainer
     _replace(Config, "_get_model_and_dataset", _with_nearest_names)
     _replace(Config, "_load_internal_config_dict", _with_registered_properties)
+    _replace(Config, "_convert_config_dict", lambda _: convert_settings)
+    recbole.data.utils.pickle = without_load()
     _replace(recbole.data.dataset.Dataset, "_download", download)
     if not hasattr(trainer.__dict__.get("__new__", _extended), "_replaced_by_recbole_ext"):
         raise RuntimeError("recbole_ext needs RecBole 1.2.1: its Trainer has a __new__ now")
     trainer.__new__ = _extended
     _replace(trainer, "_save_checkpoint", lambda _: checkpoint.save_checkpoint)
-    _replace(trainer, "resume_checkpoint", lambda _: checkpoint.resume_checkpoint)
+    _replace(trainer, "resume_checkpoint", lambda _: resuming.resume_checkpoint)
     _replace(
-        trainer, "fit", lambda fit: timed("training", checkpoint.resumable(counting_ratings(fit)))
+        trainer, "fit", lambda fit: timed("training", resuming.resumable(counting_ratings(fit)))
     )
     _replace(
         trainer,
@@ -187,20 +192,25 @@ def _with_registered_properties(original: Callable) -> Callable:
             _load_extensions(config, model, model_class)
         else:
             _load_preset(config, model)
-        final = {**config.internal_config_dict, **config.external_config_dict}
-        if hasattr(model_class, "derived_settings"):
-            derived = model_class.derived_settings(defaultdict(lambda: None, final))
-            config.internal_config_dict.update(derived)
-            final = {**config.internal_config_dict, **config.external_config_dict}
-        if model in known_models():  # not a class that somebody passes without a yaml
+        known = model in known_models()  # not a class that somebody passes without a yaml
+        if known:
             check_names(config, model, strict=model in _PROPERTIES_OF)
-            check_valid_metric(final)
-            if final.get("frequency_groups") is not None:
-                integer(final, "frequency_groups", minimum=0)
+            if model not in _PROPERTIES_OF:  # ours check their own, and say more
+                check_kinds(config.external_config_dict, config.internal_config_dict)
+            check_general(_settings(config))
+        if hasattr(model_class, "derived_settings"):
+            config.internal_config_dict.update(model_class.derived_settings(_settings(config)))
+        if known:
+            check_valid_metric(_settings(config))
         if hasattr(model_class, "check_hyperparameters"):
-            model_class.check_hyperparameters(defaultdict(lambda: None, final))
+            model_class.check_hyperparameters(_settings(config))
 
     return load_internal_config_dict
+
+
+def _settings(config: Config) -> Settings:
+    """All settings, ``None`` where there is none; the user's win."""
+    return defaultdict(lambda: None, {**config.internal_config_dict, **config.external_config_dict})
 
 
 def trainer_of(config: Config) -> type[recbole.trainer.Trainer]:
@@ -246,8 +256,7 @@ def _load_extensions(config: Config, model: str, model_class: type) -> None:
                 f"{key}: {value} is for models without a trainer of their own; {model} has "
                 f"{trainer.__name__}"
             )
-        final = {**config.internal_config_dict, **config.external_config_dict}
-        extension.check(model_class, defaultdict(lambda: None, final))
+        extension.check(model_class, _settings(config))
 
 
 def _load_preset(config: Config, model: str) -> None:
@@ -256,7 +265,7 @@ def _load_preset(config: Config, model: str) -> None:
     if name is None:
         return
     known = {p.stem.removeprefix(f"{model}-"): p for p in _PRESETS.glob(f"{model}-*.yaml")}
-    if name not in known:
+    if not isinstance(name, str) or name not in known:
         there_are = f"it has {', '.join(sorted(known))}" if known else "it has none"
         raise ValueError(f"preset: {model} has no preset {name!r}; {there_are}")
     config._update_internal_config_dict(known[name])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import os
 import pickle
-import tempfile
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,8 @@ import yaml
 from recbole.config import Config
 from recbole.utils import EvaluatorType, FeatureSource, FeatureType, InputType, ModelType
 from scipy import sparse
+
+from recbole_ext.atomic_file import replacing
 
 _SAFE_LOADING = hasattr(torch.serialization, "add_safe_globals")  # from torch 2.4 on
 
@@ -74,21 +75,21 @@ def convert_trusted_checkpoint(source: str | Path, target: str | Path) -> None:
 
 
 def write_atomically(state: dict[str, Any], path: str | Path) -> None:
-    """Write to a file beside ``path`` and rename it, so that ``path`` is always whole."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
+    """Write a file that :func:`load_checkpoint` reads; ``path`` is whole at any moment.
+
+    Raises:
+        OSError: naming ``path``, if it cannot be written.
+        ValueError: if the file would hold what is not safe to load.
+    """
+    with replacing(path) as file:
+        try:
             torch.save(state, file, pickle_protocol=2)
-            file.flush()
-            os.fsync(file.fileno())
-        _check_safe(temporary)
-        os.chmod(temporary, 0o666 & ~_umask())  # mkstemp makes it private
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+        except RuntimeError as error:  # of torch's writer, which hides the cause
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
+        file.flush()
+        _check_safe(file.name)
 
 
 def _check_safe(path: str) -> None:
@@ -101,12 +102,6 @@ def _check_safe(path: str) -> None:
             "give hyper-parameters as plain numbers, strings, lists and dictionaries, or allow "
             "the class with recbole_ext.checkpoint.trust"
         )
-
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current
 
 
 def portable_config(config: Config) -> Config:

@@ -54,7 +54,7 @@ def test_a_resumed_run_ends_like_an_uninterrupted_one(
     assert checkpoint.load_checkpoint(file)["config"]["resume_file"] is None
     assert not same(first.state(), whole.state())
     assert same(second.state(), whole.state())
-    for name, optimizer in checkpoint._optimizers(whole.trainer).items():
+    for name, optimizer in checkpoint.optimizers_of(whole.trainer).items():
         assert same(optimizer.state_dict(), getattr(second.trainer, name).state_dict())
     state = capture_random_state(second.trainer.train_generator)
     assert same(state, capture_random_state(whole.trainer.train_generator))
@@ -77,6 +77,79 @@ def test_resuming_a_finished_run_keeps_its_epoch(world: dict[str, Any]) -> None:
     file = Run(**{**world, "epochs": 2}).fit(valid=False).trainer.saved_model_file
     Run(**{**world, "epochs": 2, "resume_file": file}).fit(valid=False)
     assert checkpoint.load_checkpoint(file)["epoch"] == 1
+
+
+def test_the_last_state_goes_on_to_the_same_best_epoch(world: dict[str, Any]) -> None:
+    settings = {**world, **LAMBDA, "stopping_step": 6, "learning_rate": 0.05}
+    whole = Run(**{**settings, "epochs": 9}).fit()
+    first = Run(**{**settings, "epochs": 6}).fit()
+    last = checkpoint.last_file(first.trainer.saved_model_file)
+    assert checkpoint.load_checkpoint(last)["epoch"] == 5
+    second = Run(**{**settings, "epochs": 9, "resume_file": str(last)}).fit()
+    assert second.trainer.start_epoch == 6
+    assert second.trainer.saved_model_file == first.trainer.saved_model_file
+    assert second.trainer.best_valid_result == whole.trainer.best_valid_result
+    assert same(second.state(), whole.state())
+    ends = [checkpoint.load_checkpoint(run.trainer.saved_model_file) for run in (whole, second)]
+    assert ends[0]["epoch"] == ends[1]["epoch"] < 8
+    assert same(ends[0]["state_dict"], ends[1]["state_dict"])
+
+
+def test_a_run_that_early_stopping_ended_is_not_trained_on(world: dict[str, Any]) -> None:
+    settings = {**world, **LAMBDA, "stopping_step": 2, "learning_rate": 0.05, "epochs": 40}
+    ended = Run(**settings).fit()
+    best = Path(ended.trainer.saved_model_file)
+    before = best.read_bytes()
+    again = Run(**{**settings, "resume_file": str(checkpoint.last_file(best))})
+    assert again.trainer.fit(again.data[0], again.data[1], verbose=False) == (
+        ended.trainer.best_valid_score,
+        ended.trainer.best_valid_result,
+    )
+    assert again.trainer.train_loss_dict == {}
+    assert best.read_bytes() == before
+
+
+def test_a_last_state_without_its_best_epoch_changes_nothing(
+    world: dict[str, Any], tmp_path: Path
+) -> None:
+    run = Run(**world).fit()
+    last = checkpoint.last_file(run.trainer.saved_model_file)
+    moved = last.rename(tmp_path / "moved.pth")
+    other = Run(**world)
+    before, path = other.state(), other.trainer.saved_model_file
+    with pytest.raises(FileNotFoundError, match=r"moved\.pth is the last state of a run whose"):
+        other.trainer.resume_checkpoint(moved)
+    assert same(other.state(), before)
+    assert other.trainer.saved_model_file == path
+
+
+@pytest.mark.parametrize(("step", "epoch"), [(0, None), (1, 4), (2, 3), (9, None)])
+def test_the_last_state_is_kept_every_so_many_validations(
+    world: dict[str, Any], step: int, epoch: int | None
+) -> None:
+    run = Run(**{**world, "epochs": 5, "save_last_step": step}).fit()
+    last = checkpoint.last_file(run.trainer.saved_model_file)
+    kept = checkpoint.load_checkpoint(last)["epoch"] if last.is_file() else None
+    assert kept == epoch
+
+
+def test_what_a_killed_process_left_half_written_goes_when_the_run_goes_on(
+    world: dict[str, Any],
+) -> None:
+    file = Path(Run(**world).fit().trainer.saved_model_file)
+    names = [file.name, checkpoint.last_file(file).name, "another.pth"]
+    left = [file.with_name(f".{name}.x1y2") for name in names]
+    for path in left:
+        path.write_bytes(b"half")
+    Run(**world).trainer.resume_checkpoint(checkpoint.last_file(file))
+    assert [path.is_file() for path in left] == [False, False, True]
+
+
+def test_a_score_that_is_no_number_ends_the_run(world: dict[str, Any]) -> None:
+    run = Run("BPR", **world)
+    run.trainer.evaluate = lambda *_, **__: {"mrr@10": float("nan")}
+    with pytest.raises(ValueError, match=r"validation's mrr@10 is nan after epoch 0: lower learn"):
+        run.fit()
 
 
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.99])

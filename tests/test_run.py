@@ -77,7 +77,7 @@ def test_a_key_given_twice_with_two_values_is_refused() -> None:
         (["--embeding_size=8"], "'embeding_size'. Did you mean embedding_size"),
         (["--lambda_granularity=all"], "lambda_granularity must be one of global"),
         (["--valid_metric=Foo@10"], "error: valid_metric: Foo@10 is not computed"),
-        (["--metrics=[Foo]"], "error: valid_metric: MRR@10 is not computed: metrics are ['[Foo]']"),
+        (["--metrics=[Foo]"], "error: metrics: there is no metric '[Foo]'"),
         (["--nproc=2"], "error: nproc must be 1, got 2: LambdaOptMF trains in one process"),
         (["--dataset=nowhere"], "error: dataset 'nowhere': there is no folder dataset/nowhere"),
     ],

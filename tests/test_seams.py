@@ -91,7 +91,15 @@ def test_trainer_methods_that_are_replaced_or_called() -> None:
     trainer = recbole.trainer.Trainer
     assert parameters(trainer._save_checkpoint) == ["self", "epoch", "verbose", "kwargs"]
     assert parameters(trainer.resume_checkpoint) == ["self", "resume_file"]
-    assert parameters(trainer.fit)[:3] == ["self", "train_data", "valid_data"]
+    assert parameters(trainer.fit) == [
+        "self",
+        "train_data",
+        "valid_data",
+        "verbose",
+        "saved",
+        "show_progress",
+        "callback_fn",
+    ]
     assert parameters(trainer.evaluate)[:2] == ["self", "eval_data"]
     assert parameters(trainer._valid_epoch)[:2] == ["self", "valid_data"]
     assert parameters(trainer._build_optimizer) == ["self", "kwargs"]

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
+from recbole_ext.atomic_file import replacing
 from recbole_ext.lambda_network import LambdaNetwork
 
 
@@ -23,11 +24,10 @@ def write_dump(
 
     Beside it stands ``ratings.npz``: the training ratings of each user and of each item.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(folder / "ratings.npz", user=counts[0].numpy(), item=counts[1].numpy())
+    _save(folder / "ratings.npz", {"user": counts[0].numpy(), "item": counts[1].numpy()})
     sides = [side for side in ("user", "item") if network.side_table(side) is not None]
     whole = {side: network.whole(side).cpu().numpy() for side in sides}
-    np.savez_compressed(folder / f"{epoch:05d}.npz", **whole)
+    _save(folder / f"{epoch:05d}.npz", whole)
 
 
 def read_dump(folder: str | Path) -> dict[str, np.ndarray]:
@@ -44,3 +44,8 @@ def read_dump(folder: str | Path) -> dict[str, np.ndarray]:
         raise FileNotFoundError(f"no λ in {folder}: train with lambda_dump: True")
     epochs = [dict(np.load(file)) for file in files]
     return {name: np.stack([epoch[name] for epoch in epochs]) for name in epochs[0]}
+
+
+def _save(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    with replacing(path) as file:
+        np.savez_compressed(file, **arrays)

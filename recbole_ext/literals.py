@@ -1,0 +1,44 @@
+"""Values out of text, as literals: nothing that a user or a file writes is run as code."""
+
+from __future__ import annotations
+
+import ast
+import pickle
+from types import SimpleNamespace
+from typing import Any, BinaryIO
+
+_KINDS = (str, int, float, list, tuple, dict, bool)
+
+
+def literal(text: str) -> Any:
+    """A number, a flag, a list, a dictionary or ``None`` where the text is one; else the text."""
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return {"true": True, "false": False}.get(text.lower(), text)
+    return value if value is None or isinstance(value, _KINDS) else text
+
+
+def convert_settings(_: Any, settings: dict[str, Any]) -> dict[str, Any]:
+    """In place of RecBole's ``Config._convert_config_dict``, which evaluates strings as code."""
+    for key, value in settings.items():
+        if isinstance(value, str):
+            settings[key] = literal(value)
+    return settings
+
+
+def refuse(file: BinaryIO) -> None:
+    """In place of ``pickle.load`` in RecBole's loading of data sets.
+
+    Raises:
+        ValueError: naming the file.
+    """
+    raise ValueError(
+        f"{file.name} is a pickled data set, which can run any code that is hidden in it; it is "
+        "not read. Remove it, or choose another checkpoint_dir: the data set is built anew"
+    )
+
+
+def without_load() -> SimpleNamespace:
+    """The parts of ``pickle`` that RecBole's ``data/utils.py`` uses, without loading."""
+    return SimpleNamespace(dump=pickle.dump, load=refuse)
