@@ -8,7 +8,7 @@ from recbole.utils import InputType, ModelType
 
 from recbole_ext.functional.lookahead import OPTIMIZERS
 from recbole_ext.functional.penalty import LOOKAHEAD_PENALTIES
-from recbole_ext.hyperparameters import Settings, choice, integer, real
+from recbole_ext.hyperparameters import Settings, choice, flag, integer, real
 from recbole_ext.lambda_network import FEW, GRANULARITIES
 
 REGULARIZERS = ("lambda_opt", "fixed", "frequency")
@@ -36,6 +36,7 @@ class BilevelSettings:
     lambda_learner: str
     lambda_learning_rate: float
     lambda_clip_norm: float
+    lambda_dump: bool
     learner: str
     learning_rate: float
     weight_decay: float
@@ -65,6 +66,7 @@ class BilevelSettings:
             lambda_learner=choice(config, "lambda_learner", OPTIMIZERS),
             lambda_learning_rate=real(config, "lambda_learning_rate", above=0),
             lambda_clip_norm=real(config, "lambda_clip_norm", above=0),
+            lambda_dump=flag(config, "lambda_dump"),
             learner=choice(config, "learner", OPTIMIZERS),
             learning_rate=real(config, "learning_rate", above=0),
             weight_decay=real(config, "weight_decay", minimum=0),

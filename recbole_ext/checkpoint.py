@@ -9,7 +9,6 @@ nothing else unless it is told to trust the file.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from recbole.utils import set_color
 from torch import nn
 from torch.optim import Optimizer
 
+from recbole_ext.finite import check_score
 from recbole_ext.machine import machine
 from recbole_ext.random_state import capture_random_state
 from recbole_ext.recording import note_checkpoint, note_last, note_validation
@@ -83,11 +83,7 @@ def remembering_result(valid_epoch: Callable) -> Callable:
             trainer.validating = False
         epoch = max(trainer.train_loss_dict, default=-1)
         loss = trainer.train_loss_dict.get(epoch)
-        if not math.isfinite(score):
-            raise ValueError(
-                f"the validation's {trainer.valid_metric} is {score} after epoch {epoch}: lower "
-                f"learning_rate ({trainer.learning_rate})"
-            )
+        check_score(trainer, score)
         note_validation(epoch, plain(loss), float(score), plain(dict(trainer.latest_valid_result)))
         return score, trainer.latest_valid_result
 

@@ -6,34 +6,60 @@ pandas or numpy that names neither the key nor the value, or in nothing at all.
 
 from __future__ import annotations
 
-import os
+import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from numbers import Integral
-from typing import Any, TypeAlias
+from typing import Any
 
 from recbole.evaluator.register import metric_types
+from recbole.utils import EvaluatorType, InputType
 
 from recbole_ext.hyperparameters import Settings, choice, flag, integer, nearest, real
+from recbole_ext.setting_kinds import (
+    Check,
+    columns,
+    each,
+    entries,
+    interval,
+    intervals,
+    is_number,
+    names,
+    one_of,
+    optional,
+    seed,
+    some_names,
+    switch,
+    table,
+    whole,
+    word,
+)
 
-Check: TypeAlias = Callable[[Settings, str], Any]
-
-_INTERVALS = re.compile(r"\s*([\[(]\s*[^,;\s]+\s*,\s*[^,;\s]+\s*[\])]\s*;?\s*)+")
 _MODE = re.compile(r"full|labeled|(uni|pop)[1-9]\d*")
 _LEFT_OUT = ("valid_and_test", "valid_only", "test_only")
 LEARNERS = ("adam", "adamw", "sgd", "adagrad", "rmsprop", "sparse_adam")
+TRANSFORMS = (
+    "mask_itemseq",
+    "inverse_itemseq",
+    "crop_itemseq",
+    "reorder_itemseq",
+    "user_defined",
+)
 STATES = ("debug", "info", "warning", "error", "critical")
 
 
-def check_general(settings: Settings) -> None:
-    """Refuse a general setting of RecBole's that is out of range.
+def check_general(settings: Settings, model_class: type) -> None:
+    """Refuse a general setting of RecBole's that is out of range, or two that contradict.
 
     Raises:
         ValueError: naming the key, its value and what is allowed.
     """
     for key, check in CHECKS.items():
         check(settings, key)
+    _check_evaluation_fits(settings)
+    if getattr(model_class, "input_type", None) == InputType.PAIRWISE:
+        _check_negatives_there(settings)
 
 
 def check_kinds(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
@@ -44,109 +70,65 @@ def check_kinds(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
     """
     for key, value in given.items():
         default = defaults.get(key)
-        if _is_number(default) and not _is_number(value):
+        if is_number(default) and not is_number(value):
             raise ValueError(f"{key} must be a number like its default {default}, got {value!r}")
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _parts(settings: Settings, key: str) -> None:
+    names(settings, key)
+    some_names(settings, key)
 
 
-def _switch(settings: Settings, key: str) -> None:
-    if settings[key] not in (0, 1):  # RecBole's users write 1 for True, too
-        flag(settings, key)
+def _threshold(settings: Settings, key: str) -> None:
+    table(settings, key)
+    numbers = list(settings[key].values())
+    if len(numbers) != 1 or not is_number(numbers[0]):
+        raise ValueError(f"{key} must be one column and a number, got {settings[key]!r}")
 
 
-def _whole(minimum: int) -> Check:
-    return partial(integer, minimum=minimum)
+def _clipping(settings: Settings, key: str) -> None:
+    if not settings[key] and not is_number(settings[key]):
+        return
+    table(settings, key)
+    checks: dict[str, Check] = {"max_norm": partial(real, above=0), "norm_type": _norm}
+    checks |= each(flag, "error_if_nonfinite", "foreach")
+    entries(settings[key], key, checks)
+    if "max_norm" not in settings[key]:
+        raise ValueError(f"{key} must have a max_norm, got {settings[key]!r}")
 
 
-def _seed(settings: Settings, key: str) -> None:
-    if integer(settings, key, minimum=0) >= 2**32:
-        raise ValueError(f"{key} must be below 2**32, got {settings[key]!r}")
-
-
-def _word(settings: Settings, key: str) -> None:
-    if not isinstance(settings[key], str | os.PathLike) or not str(settings[key]):
-        raise ValueError(f"{key} must be a word, got {settings[key]!r}")
-
-
-def _of(*allowed: str) -> Check:
-    def one_of(settings: Settings, key: str) -> None:
-        value = settings[key]
-        choice({key: value.lower() if isinstance(value, str) else value}, key, allowed)
-
-    return one_of
-
-
-def _table(settings: Settings, key: str) -> None:
-    if not isinstance(settings[key], dict):
-        raise ValueError(f"{key} must be a dictionary, got {settings[key]!r}")
-
-
-def _columns(settings: Settings, key: str) -> None:
-    _table(settings, key)
-    for file, columns in settings[key].items():
-        if columns != "*" and columns is not None and not _are_words(columns):
-            raise ValueError(f"{key}: {file} must be a list of columns or '*', got {columns!r}")
-
-
-def _names(settings: Settings, key: str) -> None:
-    if not _are_words(settings[key]):
-        raise ValueError(f"{key} must be a list of names, got {settings[key]!r}")
-
-
-def _are_words(value: Any) -> bool:
-    return isinstance(value, list | tuple) and all(isinstance(word, str) for word in value)
-
-
-def _interval(settings: Settings, key: str) -> None:
-    value = settings[key]  # [20,25] on a command line is a list, which RecBole writes as text again
-    text = str(value) if isinstance(value, str | list | tuple) else ""
-    if not _INTERVALS.fullmatch(text) or not _ends(text):
-        raise ValueError(f"{key} must be an interval such as [5,inf) or (0,1], got {value!r}")
-
-
-def _ends(intervals: str) -> bool:
-    try:
-        return bool([float(end) for end in re.findall(r"[^\[\](),;\s]+", intervals)])
-    except ValueError:
-        return False
-
-
-def _intervals(settings: Settings, key: str) -> None:
-    _table(settings, key)
-    for field, interval in settings[key].items():
-        _interval({f"{key}: {field}": interval}, f"{key}: {field}")
+def _norm(settings: Settings, key: str) -> None:
+    if settings[key] != "inf":
+        real(settings, key, above=0)
 
 
 def _metrics(settings: Settings, key: str) -> None:
-    names = settings[key]
-    names = [names] if isinstance(names, str) else names
-    if not _are_words(names) or not names:
-        raise ValueError(f"{key} must be a list of metrics, got {settings[key]!r}")
-    for name in names:
+    some_names(settings, key)
+    for name in _listed(settings[key]):
         if name.lower() not in metric_types:
             raise ValueError(f"{key}: there is no metric {name!r}.{nearest(name, metric_types)}")
 
 
+def _listed(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
 def _cutoffs(settings: Settings, key: str) -> None:
-    cutoffs = settings[key]
-    for cutoff in cutoffs if isinstance(cutoffs, list | tuple) and cutoffs else [cutoffs]:
+    for cutoff in _listed(settings[key]) or [settings[key]]:
         integer({key: cutoff}, key, minimum=1)
 
 
 def _negatives(settings: Settings, key: str) -> None:
-    _table(settings, key)
-    _entries(
+    table(settings, key)
+    entries(
         settings[key],
         key,
         {
-            "distribution": _of("uniform", "popularity", "none"),
+            "distribution": partial(choice, allowed=("uniform", "popularity", "none")),
             "sample_num": _number_of_negatives,
             "alpha": partial(real, minimum=0),
-            "dynamic": _switch,
-            "candidate_num": _whole(0),
+            "dynamic": switch,
+            "candidate_num": whole(0),
         },
     )
 
@@ -156,27 +138,42 @@ def _number_of_negatives(settings: Settings, key: str) -> None:
         integer(settings, key, minimum=1)
 
 
+def _check_evaluation_fits(settings: Settings) -> None:
+    metrics = settings["metrics"]
+    kinds = {metric_types[name.lower()] for name in _listed(metrics)}
+    if len(kinds) > 1:
+        raise ValueError(f"metrics must be all of rankings or all of ratings, got {metrics}")
+    mode = settings["eval_args"].get("mode", "full")
+    modes = mode.values() if isinstance(mode, dict) else [mode]
+    if kinds == {EvaluatorType.VALUE} and "full" in modes:
+        raise ValueError(
+            f"eval_args.mode must be labeled with metrics {metrics}, which are of ratings, got "
+            f"{mode!r} (an eval_args of yours takes the place of the model's: name all of its keys)"
+        )
+
+
+def _check_negatives_there(settings: Settings) -> None:
+    arguments = settings["train_neg_sample_args"]
+    drawn = (arguments or {"distribution": "none"}).values()
+    if any(isinstance(value, str) and value.lower() == "none" for value in drawn):
+        raise ValueError(
+            "train_neg_sample_args must name a distribution (uniform or popularity) and a "
+            f"sample_num for a model of pairs, got {arguments!r}"
+        )
+
+
 def _evaluation(settings: Settings, key: str) -> None:
-    _table(settings, key)
-    _entries(
+    table(settings, key)
+    entries(
         settings[key],
         key,
         {
             "split": _split,
-            "order": _of("ro", "to"),
-            "group_by": _optional(_of("user", "none")),
+            "order": partial(choice, allowed=("RO", "TO")),
+            "group_by": optional(one_of("user", "none")),
             "mode": _modes,
         },
     )
-
-
-def _entries(table: dict[str, Any], key: str, checks: dict[str, Check]) -> None:
-    """Check a table's values; the message names the table as well."""
-    for name, value in table.items():
-        if name not in checks:
-            raise ValueError(f"{key} has no {name!r}.{nearest(str(name), checks)}")
-        named = f"{key}.{name}"
-        checks[name]({named: value}, named)
 
 
 def _split(settings: Settings, key: str) -> None:
@@ -185,8 +182,8 @@ def _split(settings: Settings, key: str) -> None:
         (kind, how), *_ = value.items()
         if kind == "LS" and how in _LEFT_OUT:
             return
-        is_list = isinstance(how, list | tuple) and len(how) > 0
-        if kind == "RS" and is_list and all(_is_number(n) and n >= 0 for n in how) and sum(how):
+        ratios = how if isinstance(how, list | tuple) else ()
+        if kind == "RS" and all(is_number(n) and 0 <= n < math.inf for n in ratios) and sum(ratios):
             return
     raise ValueError(
         f"{key} must be RS: with three ratios, such as [0.8, 0.1, 0.1], or LS: with "
@@ -218,52 +215,46 @@ def _pickled(settings: Settings, key: str) -> None:
     )
 
 
-def _optional(check: Check) -> Check:
-    def check_if_given(settings: Settings, key: str) -> None:
-        if settings[key] is not None:
-            check(settings, key)
-
-    return check_if_given
-
-
-def _each(check: Check, *keys: str) -> dict[str, Check]:
-    return dict.fromkeys(keys, check)
-
-
 CHECKS: dict[str, Check] = {
-    **_each(_switch, "use_gpu", "reproducibility", "show_progress", "save_dataset", "log_wandb"),
-    **_each(_switch, "save_dataloaders", "shuffle", "require_pow", "repeatable", "kg_reverse_r"),
-    **_each(_switch, "enable_amp", "enable_scaler", "filter_inter_by_user_or_item"),
-    **_each(_optional(_switch), "normalize_all"),
-    **_each(_whole(0), "worker", "epochs", "stopping_step", "metric_decimal_place"),
-    **_each(_whole(1), "train_batch_size", "eval_batch_size", "MAX_ITEM_LIST_LENGTH"),
-    **_each(_optional(_whole(1)), "embedding_size"),
-    **_each(_optional(_whole(0)), "loss_decimal_place", "frequency_groups", "save_last_step"),
-    "eval_step": _whole(-1),
-    "seed": _seed,
+    **each(switch, "use_gpu", "reproducibility", "show_progress", "save_dataset", "log_wandb"),
+    **each(switch, "save_dataloaders", "shuffle", "require_pow", "repeatable", "kg_reverse_r"),
+    **each(switch, "enable_scaler", "filter_inter_by_user_or_item"),
+    **each(optional(switch), "normalize_all", "valid_metric_bigger"),
+    "enable_amp": flag,
+    **each(whole(0), "worker", "epochs", "stopping_step", "metric_decimal_place"),
+    **each(whole(1), "train_batch_size", "eval_batch_size", "MAX_ITEM_LIST_LENGTH"),
+    **each(optional(whole(1)), "embedding_size"),
+    **each(optional(whole(0)), "loss_decimal_place", "frequency_groups", "save_last_step"),
+    "eval_step": whole(-1),
+    "seed": seed,
     "learning_rate": partial(real, above=0),
     "weight_decay": partial(real, minimum=0),
-    "learner": _of(*LEARNERS),
-    "state": _optional(_of(*STATES)),
-    "rm_dup_inter": _optional(_of("first", "last")),
+    "learner": one_of(*LEARNERS),
+    "state": optional(one_of(*STATES)),
+    "rm_dup_inter": optional(one_of("first", "last")),
     "gpu_id": _gpus,
-    **_each(_word, "data_path", "checkpoint_dir", "wandb_project", "NEG_PREFIX", "LIST_SUFFIX"),
-    **_each(_word, "USER_ID_FIELD", "ITEM_ID_FIELD", "RATING_FIELD", "TIME_FIELD", "LABEL_FIELD"),
-    **_each(_word, "field_separator", "seq_separator", "ITEM_LIST_LENGTH_FIELD", "POSITION_FIELD"),
-    **_each(_word, "HEAD_ENTITY_ID_FIELD", "TAIL_ENTITY_ID_FIELD", "RELATION_ID_FIELD"),
-    **_each(_word, "ENTITY_ID_FIELD", "valid_metric"),
-    **_each(_optional(_pickled), "dataset_save_path", "dataloaders_save_path"),
-    **_each(_optional(_word), "transform", "resume_file", "preset"),
-    **_each(_optional(_interval), "user_inter_num_interval", "item_inter_num_interval"),
-    **_each(_optional(_interval), "entity_kg_num_interval", "relation_kg_num_interval"),
-    "val_interval": _optional(_intervals),
-    **_each(_optional(_columns), "load_col", "unload_col", "unused_col"),
-    **_each(_optional(_names), "alias_of_user_id", "alias_of_item_id", "alias_of_entity_id"),
-    **_each(_optional(_names), "alias_of_relation_id", "normalize_field", "numerical_features"),
-    **_each(_optional(_names), "benchmark_filename"),
-    **_each(_optional(_table), "threshold", "seq_len", "preload_weight", "discretization"),
+    **each(word, "data_path", "checkpoint_dir", "wandb_project", "NEG_PREFIX", "LIST_SUFFIX"),
+    **each(word, "USER_ID_FIELD", "ITEM_ID_FIELD", "RATING_FIELD", "TIME_FIELD", "LABEL_FIELD"),
+    **each(word, "field_separator", "seq_separator", "ITEM_LIST_LENGTH_FIELD", "POSITION_FIELD"),
+    **each(word, "HEAD_ENTITY_ID_FIELD", "TAIL_ENTITY_ID_FIELD", "RELATION_ID_FIELD"),
+    **each(word, "ENTITY_ID_FIELD", "valid_metric"),
+    **each(optional(_pickled), "dataset_save_path", "dataloaders_save_path"),
+    **each(optional(word), "resume_file", "preset", "encoding"),
+    "transform": optional(one_of(*TRANSFORMS)),
+    **each(optional(interval), "user_inter_num_interval", "item_inter_num_interval"),
+    **each(optional(interval), "entity_kg_num_interval", "relation_kg_num_interval"),
+    "val_interval": optional(intervals),
+    **each(optional(columns), "load_col", "unload_col", "unused_col"),
+    **each(optional(names), "alias_of_user_id", "alias_of_item_id", "alias_of_entity_id"),
+    **each(optional(names), "alias_of_relation_id", "normalize_field"),
+    **each(optional(some_names), "additional_feat_suffix"),
+    "benchmark_filename": optional(_parts),
+    "numerical_features": names,
+    **each(optional(table), "seq_len", "preload_weight", "discretization"),
+    "threshold": optional(_threshold),
+    "clip_grad_norm": _clipping,
     "metrics": _metrics,
     "topk": _cutoffs,
-    "train_neg_sample_args": _optional(_negatives),
+    "train_neg_sample_args": optional(_negatives),
     "eval_args": _evaluation,
 }

@@ -21,6 +21,17 @@ def derived_rating_settings(config: Settings) -> dict[str, Any]:
     return derived
 
 
+def check_rating_settings(config: Settings) -> None:
+    """Refuse a label that is not the rating.
+
+    Raises:
+        ValueError: naming the key and its value.
+    """
+    label, rating = config["LABEL_FIELD"], config["RATING_FIELD"]
+    if label != rating:
+        raise ValueError(f"LABEL_FIELD must be RATING_FIELD, which is {rating!r}, got {label!r}")
+
+
 def ranks(config: Settings) -> bool:
     """Whether all metrics are of rankings; RecBole refuses a mixture."""
     kinds = {metric_types.get(name.lower()) for name in _names(config["metrics"])}

@@ -24,8 +24,15 @@ from recbole.model.abstract_recommender import AbstractRecommender
 from recbole.utils import get_trainer
 
 from recbole_ext import checkpoint, resuming
+from recbole_ext.data.atomic_checks import (
+    interactions_checked,
+    lists_checked,
+    preparing_checked,
+    reading_checked,
+)
 from recbole_ext.data.download import download
 from recbole_ext.evaluation.frequency_groups import counting_ratings, reporting_groups
+from recbole_ext.finite import check_loss
 from recbole_ext.general_settings import check_general, check_kinds
 from recbole_ext.hyperparameters import Settings, nearest
 from recbole_ext.literals import convert_settings, without_load
@@ -135,10 +142,17 @@ def install() -> None:
     _replace(Config, "_load_internal_config_dict", _with_registered_properties)
     _replace(Config, "_convert_config_dict", lambda _: convert_settings)
     recbole.data.utils.pickle = without_load()
-    _replace(recbole.data.dataset.Dataset, "_download", download)
+    data = recbole.data.dataset.Dataset
+    _replace(data, "_download", download)
+    _replace(data, "_load_feat", reading_checked)
+    _replace(data, "_load_inter_feat", interactions_checked)
+    _replace(data, "_data_processing", lists_checked)
+    for step in ("_from_scratch", "_change_feat_format"):
+        _replace(data, step, preparing_checked)
     if not hasattr(trainer.__dict__.get("__new__", _extended), "_replaced_by_recbole_ext"):
         raise RuntimeError("recbole_ext needs RecBole 1.2.1: its Trainer has a __new__ now")
     trainer.__new__ = _extended
+    _replace(trainer, "_check_nan", lambda _: check_loss)
     _replace(trainer, "_save_checkpoint", lambda _: checkpoint.save_checkpoint)
     _replace(trainer, "resume_checkpoint", lambda _: resuming.resume_checkpoint)
     _replace(
@@ -197,7 +211,7 @@ def _with_registered_properties(original: Callable) -> Callable:
             check_names(config, model, strict=model in _PROPERTIES_OF)
             if model not in _PROPERTIES_OF:  # ours check their own, and say more
                 check_kinds(config.external_config_dict, config.internal_config_dict)
-            check_general(_settings(config))
+            check_general(_settings(config), model_class)
         if hasattr(model_class, "derived_settings"):
             config.internal_config_dict.update(model_class.derived_settings(_settings(config)))
         if known:

@@ -158,7 +158,7 @@ def test_all_items_are_ranked_for_ranking_metrics(rated: dict[str, Any]) -> None
         ({"embedding_size": 0}, "embedding_size must be a whole number of at least 1, got 0"),
         ({"hidden_size": 0}, "hidden_size must be a whole number of at least 1, got 0"),
         ({"biases": "yes"}, "biases must be True or False, got 'yes'"),
-        ({"metrics": ["RMSE", "Recall"]}, "Ranking metrics and value metrics can not be used"),
+        ({"metrics": ["RMSE", "Recall"]}, "metrics must be all of rankings or all of ratings, got"),
     ],
 )
 def test_a_value_out_of_range_is_named_before_any_data_is_loaded(

@@ -6,20 +6,7 @@ from recbole.data.dataset import Dataset
 
 
 class CheckedDataset(Dataset):
-    """A ``Dataset`` with an early, readable error for missing columns and empty parts."""
-
-    def _load_inter_feat(self, token: str, dataset_path: str) -> None:
-        super()._load_inter_feat(token, dataset_path)
-        found = [] if self.inter_feat is None else list(self.inter_feat.columns)
-        missing = [field for field in (self.uid_field, self.iid_field) if field not in found]
-        if missing:
-            raise ValueError(
-                f"{dataset_path}/{token}.inter: no column {' and '.join(missing)} among the loaded "
-                f"ones ({', '.join(found) or 'none'}); check the file's first line, load_col, "
-                "USER_ID_FIELD and ITEM_ID_FIELD"
-            )
-        if len(self.inter_feat) == 0:
-            raise ValueError(f"{dataset_path}/{token}.inter: no interaction in the file")
+    """A ``Dataset`` with an early, readable error for too little data and empty parts."""
 
     def _data_filtering(self) -> None:
         super()._data_filtering()

@@ -18,8 +18,9 @@ from recbole_ext.data.cold_start_dataset import TASK_FIELD, ColdStartDataset
 from recbole_ext.data.tasks import Predictor, Ratings, TaskBatch, TaskSet, side_by_side
 from recbole_ext.functional.inner_loop import Weights
 from recbole_ext.functional.inner_optimizers import Tensors
-from recbole_ext.hyperparameters import Settings, flag, integer, real
-from recbole_ext.rating_settings import derived_rating_settings, ranks
+from recbole_ext.hyperparameters import Settings, flag, real
+from recbole_ext.rating_settings import check_rating_settings, derived_rating_settings, ranks
+from recbole_ext.setting_kinds import names, optional
 
 
 class MetaRecommender(GeneralRecommender):
@@ -54,12 +55,10 @@ class MetaRecommender(GeneralRecommender):
             ValueError: naming the key and its value.
         """
         settings = ColdStartSettings.read(config)
-        integer(config, "train_batch_size", minimum=1)
+        check_rating_settings(config)
         flag(config, "floors")
         real(config, "gradient_clamp", minimum=0)
-        ignored = config["ignored_fields"]
-        if ignored is not None and not isinstance(ignored, list | tuple):
-            raise ValueError(f"ignored_fields must be a list of names, got {ignored!r}")
+        optional(names)(config, "ignored_fields")
         for key in ("enable_amp", "enable_scaler"):
             if config[key]:
                 raise ValueError(f"{key} must be False: {cls.__name__} trains in full precision")

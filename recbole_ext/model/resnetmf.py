@@ -20,7 +20,7 @@ from torch.nn.functional import mse_loss
 
 from recbole_ext.hyperparameters import Settings
 from recbole_ext.layers.towers import tower
-from recbole_ext.rating_settings import derived_rating_settings
+from recbole_ext.rating_settings import check_rating_settings, derived_rating_settings
 from recbole_ext.resnetmf_settings import ResNetMFSettings
 
 EMBEDDING_STD = 0.1
@@ -63,6 +63,7 @@ class ResNetMF(GeneralRecommender):
             ValueError: naming the key and its value.
         """
         ResNetMFSettings.read(config)
+        check_rating_settings(config)
 
     @classmethod
     def derived_settings(cls, config: Settings) -> dict[str, Any]:

@@ -169,7 +169,7 @@ class BilevelTrainer(Trainer):
         with tqdm(train_data, ncols=120, desc=title, disable=not show_progress) as self._progress:
             loss = super()._train_epoch(self._progress, epoch_idx, loss_func=self._bilevel_loss)
         self._write_histograms(epoch_idx)
-        if self.config["lambda_dump"]:
+        if self.settings.lambda_dump:
             folder = dump_folder(self.saved_model_file)
             write_dump(folder, epoch_idx, self.lambda_network, self.training_counts)
         return loss
@@ -281,4 +281,5 @@ class BilevelTrainer(Trainer):
 
     def _write_histograms(self, epoch_idx: int) -> None:
         for name, table in self.lambda_network.tables.items():
-            self.tensorboard.add_histogram(f"lambda/{name}", table.detach().cpu(), epoch_idx)
+            with contextlib.suppress(ValueError):  # it has bins for numbers up to 1e20 only
+                self.tensorboard.add_histogram(f"lambda/{name}", table.detach().cpu(), epoch_idx)

@@ -86,8 +86,7 @@ def check_pairwise(config: Config, model: GeneralRecommender) -> None:
     """Refuse what λ cannot be learnt for.
 
     Raises:
-        ValueError: if the model has no embedding table for users and for items, or the training
-            batches have no negatives.
+        ValueError: if the model has no embedding table for users and for items.
     """
     for name in ("user_embedding", "item_embedding"):
         if not isinstance(getattr(model, name, None), nn.Embedding):
@@ -95,9 +94,3 @@ def check_pairwise(config: Config, model: GeneralRecommender) -> None:
                 f"regularizer: {config['regularizer']} needs a model with the embedding tables "
                 f"user_embedding and item_embedding; {config['model']} has no {name}"
             )
-    arguments = config["train_neg_sample_args"]
-    if "none" in (arguments["distribution"], arguments["sample_num"]):
-        raise ValueError(
-            "train_neg_sample_args must name a distribution (uniform or popularity) and a "
-            f"sample_num of at least 1 for a pairwise model, got {arguments!r}"
-        )

@@ -1,0 +1,148 @@
+"""Atomic files that cannot be read, or hold nothing to train on, for every model: which and why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pandas import DataFrame, read_csv, to_numeric
+from recbole.data.dataset import Dataset
+from recbole.utils import EvaluatorType, FeatureSource, FeatureType
+
+KINDS = [kind.value for kind in FeatureType]
+
+
+def reading_checked(load_feat: Callable) -> Callable:
+    """Wrap ``Dataset._load_feat``: name the file where it cannot be read, and what is wrong."""
+
+    def load_checked(dataset: Dataset, filepath: str, source: Any) -> DataFrame | None:
+        path = Path(filepath)
+        check_header(path, dataset.config["field_separator"], dataset.config["encoding"])
+        try:
+            feature = load_feat(dataset, filepath, source)
+        except (ValueError, TypeError) as error:  # pandas' ParserError is a ValueError
+            where = _no_number(path, dataset.config["field_separator"]) or error
+            raise ValueError(
+                f"{path} cannot be read as an atomic file ({where}): check that line, the types "
+                "in the first one, and field_separator"
+            ) from error
+        if feature is not None:
+            _check_columns(dataset, path, feature, source)
+        return feature
+
+    return load_checked
+
+
+def interactions_checked(load_inter_feat: Callable) -> Callable:
+    """Wrap ``Dataset._load_inter_feat``: there must be users, items and interactions."""
+
+    def load_checked(dataset: Dataset, token: str, dataset_path: str) -> None:
+        load_inter_feat(dataset, token, dataset_path)
+        found = [] if dataset.inter_feat is None else list(dataset.inter_feat.columns)
+        missing = [name for name in (dataset.uid_field, dataset.iid_field) if name not in found]
+        if missing:
+            raise ValueError(
+                f"{dataset_path}/{token}.inter: no column {' and '.join(missing)} among the loaded "
+                f"ones ({', '.join(found) or 'none'}); check the file's first line, load_col, "
+                "USER_ID_FIELD and ITEM_ID_FIELD"
+            )
+
+    return load_checked
+
+
+def check_header(path: Path, separator: str, encoding: str | None) -> None:
+    """Refuse a file whose first line does not name its columns and their types.
+
+    Raises:
+        ValueError: naming the file, what stands there and what is expected.
+    """
+    try:
+        with path.open(encoding=encoding) as file:
+            cells = file.readline().rstrip("\n").split(separator)
+            if not file.readline().strip("\n"):
+                raise ValueError(f"{path}: nothing stands after the first line")
+    except (UnicodeError, LookupError) as error:
+        raise ValueError(f"{path} is no text in encoding {encoding}: {error}") from None
+    names = [cell.split(":")[0] for cell in cells]
+    for cell, name in zip(cells, names, strict=True):
+        if cell.count(":") != 1 or cell.split(":")[1] not in KINDS or not name:
+            raise ValueError(
+                f"{path}: the first line has {cell!r}, which is not name:type with one of the "
+                f"types {', '.join(KINDS)}; check the line, and field_separator: {separator!r}"
+            )
+        if names.count(name) > 1:
+            raise ValueError(f"{path}: the first line names {name} twice; rename one of them")
+
+
+def lists_checked(process: Callable) -> Callable:
+    """Wrap ``Dataset._data_processing``: the lists to be judged must not be longer than all items.
+
+    RecBole notices at the first validation.
+    """
+
+    def process_checked(dataset: Dataset) -> None:
+        process(dataset)
+        longest = max(dataset.config["topk"], default=0)
+        if dataset.config["eval_type"] == EvaluatorType.RANKING and longest > dataset.item_num:
+            raise ValueError(
+                f"topk must be at most {dataset.item_num - 1}, the number of items in dataset "
+                f"{dataset.dataset_name} after filtering, got {longest}"
+            )
+
+    return process_checked
+
+
+def preparing_checked(prepare: Callable) -> Callable:
+    """Wrap a step of RecBole's preparation, for what nobody has thought of."""
+
+    def prepare_checked(dataset: Dataset, *args: Any) -> Any:
+        try:
+            return prepare(dataset, *args)
+        except (TypeError, KeyError, IndexError, AttributeError, RuntimeError) as error:
+            raise ValueError(
+                f"dataset {dataset.dataset_name}: RecBole cannot prepare the files in "
+                f"{dataset.config['data_path']} ({type(error).__name__}: {error}): check their "
+                "columns and types, and the settings that name columns"
+            ) from error
+
+    return prepare_checked
+
+
+def _check_columns(dataset: Dataset, path: Path, feature: DataFrame, source: Any) -> None:
+    ids = {FeatureSource.USER: dataset.uid_field, FeatureSource.ITEM: dataset.iid_field}
+    if source in ids and ids[source] not in feature:
+        raise ValueError(
+            f"{path}: no column {ids[source]} among the loaded ones "
+            f"({', '.join(feature.columns)}); check the file's first line and load_col"
+        )
+    for field in feature.columns:
+        kind = dataset.field2type[field]
+        if field in ids.values() and kind != FeatureType.TOKEN:
+            raise ValueError(f"{path}: {field} must be of type token, as in {field}:token")
+        if kind == FeatureType.FLOAT:
+            _check_finite(path, field, feature[field].to_numpy())
+
+
+def _no_number(path: Path, separator: str) -> str | None:
+    """The first cell that should be a number and is none."""
+    try:
+        cells = read_csv(path, sep=separator, dtype=str, engine="python")
+    except ValueError:
+        return None
+    for column in cells.columns[cells.columns.str.endswith(":float")]:
+        wrong = cells[column].notna() & to_numeric(cells[column], errors="coerce").isna()
+        if wrong.any():
+            at = int(wrong.to_numpy().argmax())
+            return f"{column} is {cells[column].iloc[at]!r} in line {at + 2}"
+    return None
+
+
+def _check_finite(path: Path, field: str, values: np.ndarray) -> None:
+    infinite = np.isinf(values)
+    if infinite.any():
+        raise ValueError(
+            f"{path}: {field} is infinite in line {int(infinite.argmax()) + 2}; leave it empty or "
+            "remove the line"
+        )
