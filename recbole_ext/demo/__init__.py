@@ -1,0 +1,1 @@
+"""A web page for somebody new: rate the items it asks for, watch the list change."""
