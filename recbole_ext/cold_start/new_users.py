@@ -149,7 +149,7 @@ def _ratings(
         counts["items rated twice"] += item in given[name]
         given[name][item] = float(number)  # the last one counts
     counts["ratings"] = sum(map(len, given.values()))
-    width = max(map(len, given.values()), default=0)
+    width = max([1, *map(len, given.values())])  # without ratings, padding: models expect some
     items = torch.zeros(len(names), width, dtype=torch.long)
     stars, mask = torch.zeros(len(names), width), torch.zeros(len(names), width)
     for user, rated in enumerate(given.values()):
