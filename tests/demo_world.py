@@ -73,10 +73,10 @@ def liking_run(folder: Path) -> Run:
 class Server:
     """``python -m recbole_ext.demo``; ``address`` is what it printed."""
 
-    def __init__(self, checkpoint: str | Path, folder: Path) -> None:
+    def __init__(self, checkpoint: Path, folder: Path, port: int = 0) -> None:
         with (folder / "server.err").open("w") as errors:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "recbole_ext.demo", str(checkpoint), "--port=0"],
+                [sys.executable, "-m", "recbole_ext.demo", str(checkpoint), f"--port={port}"],
                 cwd=folder,
                 env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
                 stdout=subprocess.PIPE,
@@ -84,9 +84,11 @@ class Server:
                 text=True,
                 preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # if in background
             )
-        self._errors = folder / "server.err"
+        self.checkpoint, self._errors = checkpoint, folder / "server.err"
         found = re.match(r"(http://127\.0\.0\.1:(\d+)/) ", self._output.readline())
-        assert found is not None, self.errors
+        if found is None:
+            assert self.stop() == 1
+            raise AssertionError(self.errors)
         self.address, self.port = found[1], int(found[2])
 
     @property

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from html.parser import HTMLParser
 from ipaddress import IPv4Address
@@ -281,32 +280,30 @@ def test_the_title_is_found_by_its_name(columns: list[str], title: str | None) -
     assert title_column(columns) == title
 
 
-@pytest.fixture
-def without_extra(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def test_a_missing_extra_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(command, "find_spec", lambda name: None if name == "waitress" else name)
-    yield
-
-
-@pytest.mark.usefixtures("without_extra")
-def test_a_missing_extra_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert command.main(["saved/some.pth"]) == 1
     error = "error: the web page needs waitress: pip install 'recbole_ext[demo]'\n"
     assert capsys.readouterr().err == error
 
 
+def test_a_missing_checkpoint_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(["nowhere.pth"]) == 1
+    assert re.search(r"^error: .*nowhere\.pth", capsys.readouterr().err, re.M)
+
+
 @pytest.mark.parametrize(
-    ("arguments", "status", "message"),
+    ("argument", "message"),
     [
-        (["nowhere.pth"], 1, "nowhere.pth"),
-        (["x.pth", "--port=70000"], 2, "must be from 0 to 65535, got 70000"),
-        (["x.pth", "--host=evil.example"], 2, "invalid IPv4Address value: 'evil.example'"),
+        ("--port=70000", "must be from 0 to 65535, got 70000"),
+        ("--host=evil.example", "invalid IPv4Address value: 'evil.example'"),
     ],
 )
-def test_the_command_says_what_is_wrong(
-    arguments: list[str], status: int, message: str, capsys: pytest.CaptureFixture[str]
+def test_an_argument_that_cannot_be_is_named(
+    argument: str, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    try:
-        assert command.main(arguments) == status
-    except SystemExit as ended:  # argparse
-        assert ended.code == status
-    assert re.search(re.escape(message), capsys.readouterr().err)
+    with pytest.raises(SystemExit, match="2"):
+        command.main(["some.pth", argument])
+    assert message in capsys.readouterr().err

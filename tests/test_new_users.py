@@ -59,6 +59,18 @@ def test_held_out_ratings_are_predicted_as_in_evaluation(
     assert answer.counts["unknown items"] == answer.counts["unknown items asked for"] == 0
 
 
+@pytest.mark.parametrize("preset", [None, "paper"])
+@pytest.mark.parametrize("model", ["MeLU", "MAMO"])
+def test_without_a_rating_of_anybody_all_is_as_beside_somebodys(
+    model: str, preset: str | None, cold_world: dict[str, Any]
+) -> None:
+    _, recommender = adapting(model, {**cold_world, **({"preset": preset} if preset else {})})
+    users = pd.DataFrame({"user_id": ["a", "b"], "job": ["1", "2"], "age": ["0.5", "0.1"]})
+    rated = pd.DataFrame({"user_id": ["c"], "item_id": ["i1"], "rating": [5]})
+    alone, beside = (recommender.recommend(users, r, topk=4).table for r in (None, rated))
+    pd.testing.assert_frame_equal(alone, beside[beside["user_id"] != "c"], rtol=1e-5)
+
+
 def test_what_is_not_known_is_counted(cold_world: dict[str, Any]) -> None:
     _, recommender = adapting("MAMO", cold_world)
     before = {name: value.clone() for name, value in recommender.model.named_buffers()}

@@ -61,6 +61,9 @@ def test_the_wheel_runs_a_model_elsewhere(tmp_path: Path) -> None:
     for yaml in ("model/LambdaOptMF.yaml", "preset/LambdaOptMF-paper.yaml"):
         assert f"recbole_ext/properties/{yaml}" in inside
         assert any(name.endswith(f"properties/{yaml}") for name in packed)
+    for file in ("templates/page.html", "static/page.js", "static/page.css", "static/icon.svg"):
+        assert f"recbole_ext/demo/{file}" in inside
+        assert any(name.endswith(f"demo/{file}") for name in packed)
 
     install = ["-m", "pip", "install", "--quiet", "--no-deps", "--target", str(installed)]
     python(*install, str(wheel), cwd=elsewhere)

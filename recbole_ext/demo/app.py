@@ -51,9 +51,7 @@ def trusted_hosts(address: IPv4Address) -> list[str] | None:
     return [str(address), *(["localhost", "127.0.0.1"] if address.is_loopback else [])]
 
 
-def create_app(
-    recommender: Recommender, topk: int = 10, hosts: list[str] | None = None
-) -> Flask:
+def create_app(recommender: Recommender, topk: int = 10, hosts: list[str] | None = None) -> Flask:
     """Make the application; the model answers once, so that no visitor waits for it to get ready.
 
     ``GET /`` is the page; ``POST /answer`` takes JSON, ``{"profile": {field: text}, "ratings":

@@ -81,7 +81,7 @@ def words(name: str) -> str:
 
 
 def title_column(columns: list[str]) -> str | None:
-    """The column of an item's title, by its name: ``title``, ``movie_title``, ``name``, …"""
+    """The column of an item's title, by its name, such as ``title``, ``movie_title``, ``name``."""
     for pattern in ("title", r".*[\W_]title", "name", r".*[\W_]name"):
         for column in columns:
             if re.fullmatch(pattern, column, re.IGNORECASE):
