@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from html.parser import HTMLParser
 from ipaddress import IPv4Address
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
 import pytest
-import torch
+from flask import Flask
 from flask.testing import FlaskClient
 
 from recbole_ext.cold_start.adapting import AdaptingRecommender
@@ -20,7 +20,6 @@ from recbole_ext.cold_start.folding import FoldingRecommender
 from recbole_ext.demo import __main__ as command
 from recbole_ext.demo.answers import ASKED, MOST_ITEMS
 from recbole_ext.demo.app import MOST_BYTES, create_app, trusted_hosts
-from recbole_ext.demo.form import rating_choices, title_column
 from tests.demo_world import JOBS, liking_run, rating_run, title_of
 
 LOOPBACK = trusted_hosts(IPv4Address("127.0.0.1"))
@@ -252,58 +251,23 @@ def test_one_visitor_is_answered_at_a_time(
     assert most == 1
 
 
-@pytest.mark.parametrize(
-    ("ratings", "choices"),
-    [
-        ([3, 1, 5, 5], [1, 3, 5]),
-        ([0.1, 0.2, 0.3], [0.1, 0.2, 0.3]),
-        ([k / 2 for k in range(1, 11)], [k / 2 for k in range(1, 11)]),
-        (list(range(-10, 11)), list(range(-10, 11, 2))),
-        (list(range(1, 101)), [1, *range(10, 101, 10)]),
-        ([k / 7 for k in range(30)], [0, 0.5, 1, 1.5, 2, 2.5, 3, 3.5, 4, round(29 / 7, 6)]),
-    ],
-)
-def test_ratings_to_choose_from(ratings: list[float], choices: list[float]) -> None:
-    assert rating_choices(torch.tensor(ratings, dtype=torch.float32)) == choices
-
-
-@pytest.mark.parametrize(
-    ("columns", "title"),
-    [
-        (["release_year", "movie_title", "class"], "movie_title"),
-        (["developer_name", "Title"], "Title"),
-        (["price", "app_name"], "app_name"),
-        (["surname", "entitled"], None),
-    ],
-)
-def test_the_title_is_found_by_its_name(columns: list[str], title: str | None) -> None:
-    assert title_column(columns) == title
-
-
-def test_a_missing_extra_is_named(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.9", "192.168.0.7", "0.0.0.0"])
+def test_who_opens_the_page_to_others_is_warned(
+    host: str,
+    liking: FoldingRecommender,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(command, "find_spec", lambda name: None if name == "waitress" else name)
-    assert command.main(["saved/some.pth"]) == 1
-    error = "error: the web page needs waitress: pip install 'recbole_ext[demo]'\n"
-    assert capsys.readouterr().err == error
+    served = []
 
+    def server(app: Flask, *address: object) -> SimpleNamespace:
+        served.append((app.config["TRUSTED_HOSTS"], *address))
+        return SimpleNamespace(effective_port=81, run=lambda: None, close=lambda: None)
 
-def test_a_missing_checkpoint_is_named(capsys: pytest.CaptureFixture[str]) -> None:
-    assert command.main(["nowhere.pth"]) == 1
-    assert re.search(r"^error: .*nowhere\.pth", capsys.readouterr().err, re.M)
-
-
-@pytest.mark.parametrize(
-    ("argument", "message"),
-    [
-        ("--port=70000", "must be from 0 to 65535, got 70000"),
-        ("--host=evil.example", "invalid IPv4Address value: 'evil.example'"),
-    ],
-)
-def test_an_argument_that_cannot_be_is_named(
-    argument: str, message: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(SystemExit, match="2"):
-        command.main(["some.pth", argument])
-    assert message in capsys.readouterr().err
+    monkeypatch.setattr("recbole_ext.cold_start.load", lambda _: liking)
+    monkeypatch.setattr("recbole_ext.demo.server.create_server", server)
+    assert command.main(["some.pth", f"--host={host}", "--port=0"]) == 0
+    assert served == [(trusted_hosts(IPv4Address(host)), host, 0)]
+    assert capsys.readouterr().out == f"http://{host}:81/ (Ctrl-C ends it)\n"
+    assert ("there is no password" in caplog.text) is not host.startswith("127.")
