@@ -71,6 +71,22 @@ def test_without_a_rating_of_anybody_all_is_as_beside_somebodys(
     pd.testing.assert_frame_equal(alone, beside[beside["user_id"] != "c"], rtol=1e-5)
 
 
+def test_ratings_beyond_the_range_are_still_ranked(cold_world: dict[str, Any]) -> None:
+    run, recommender = adapting("MeLU", cold_world)
+    run.model.rating_range = (1.0, 1.5)  # all that is predicted lies above
+    users = pd.DataFrame({"user_id": ["a"]})
+    best = recommender.recommend(users, topk=50).table
+    assert best["score"].tolist() == [1.5] * len(best)
+    run.model.rating_range = (-1e9, 1e9)
+    free = recommender.recommend(users, topk=50).table
+    assert best["item_id"].tolist() == free["item_id"].tolist()
+    assert free["score"].is_monotonic_decreasing
+    assert free["score"].min() > 1.5
+    pairs = pd.DataFrame({"user_id": ["a"], "item_id": ["i1"]})
+    run.model.rating_range = (1.0, 1.5)
+    assert recommender.predict(pairs).table["score"].tolist() == [1.5]
+
+
 def test_what_is_not_known_is_counted(cold_world: dict[str, Any]) -> None:
     _, recommender = adapting("MAMO", cold_world)
     before = {name: value.clone() for name, value in recommender.model.named_buffers()}

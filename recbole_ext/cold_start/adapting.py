@@ -32,7 +32,7 @@ class AdaptingRecommender(Recommender):
 
     @torch.no_grad()
     def scores(self, users: NewUsers, items: Tensor) -> Tensor:
-        """See :class:`Recommender`; ratings stay within the range of the training ratings."""
+        """See :class:`Recommender`."""
         model = self.model
         rows: Any = nullcontext(torch.zeros(len(users), dtype=torch.long))
         if self._content is not None:
@@ -40,7 +40,11 @@ class AdaptingRecommender(Recommender):
         with rows as ids:
             ids, support = ids.to(model.device), users.ratings.to(model.device)
             adapted = model.adapt(ids, support)
-            return model.in_range(model.score(ids, items.to(model.device), support, adapted))
+            return model.score(ids, items.to(model.device), support, adapted)
+
+    def in_range(self, scores: Tensor) -> Tensor:
+        """Ratings within the range of the training ratings."""
+        return self.model.in_range(scores)
 
     def worth_asking(self, users: NewUsers) -> Tensor:
         """Evidence candidates: see :mod:`recbole_ext.evidence`."""

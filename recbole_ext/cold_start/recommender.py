@@ -64,6 +64,10 @@ class Recommender(ABC):
             shape: [users, items]
         """
 
+    def in_range(self, scores: Tensor) -> Tensor:
+        """Scores as they are told; the ranking is of those before, which do not tie at a bound."""
+        return scores
+
     @abstractmethod
     def worth_asking(self, users: NewUsers) -> Tensor:
         """How much each item's rating would tell about each user, shape: [users, n_items]."""
@@ -94,7 +98,9 @@ class Recommender(ABC):
             every = torch.arange(self.dataset.item_num).expand(len(some), -1)
             return self.scores(some, every)
 
-        return self._best(new, all_scores, topk, "score")
+        answer = self._best(new, all_scores, topk, "score")
+        told = self.in_range(torch.tensor(answer.table["score"].to_numpy("float32")))
+        return Answer(answer.table.assign(score=told.double().numpy()), answer.counts)
 
     def ask_next(
         self,
@@ -145,7 +151,7 @@ class Recommender(ABC):
         asked = items > 0
         if asked.any():
             slots, padded = side_by_side(where[asked], items[asked], len(new))
-            found[asked] = self.scores(new, padded)[where[asked], slots].cpu()
+            found[asked] = self.in_range(self.scores(new, padded)[where[asked], slots]).cpu()
         unknown = int((items == 0).sum())
         counts = {**new.counts, "unknown items asked for": unknown}
         return Answer(pairs.assign(score=found.numpy()), counts)
