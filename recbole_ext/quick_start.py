@@ -166,7 +166,9 @@ def load_data_and_model(model_file: str | Path) -> tuple:
         FileNotFoundError: if there is no such file.
         ValueError: if it is truncated, no checkpoint, or not safe to load.
     """
-    load_checkpoint(model_file, "cpu")
+    checkpoint = load_checkpoint(model_file, "cpu")
+    # RecBole's loaders and metrics use names of old numpy, which only a new Config brings back.
+    checkpoint["config"].compatibility_settings()
     from recbole.quick_start import load_data_and_model
 
     return load_data_and_model(str(model_file))
