@@ -42,8 +42,22 @@ def read_dump(folder: str | Path) -> dict[str, np.ndarray]:
     files = sorted(Path(folder).glob("[0-9]*.npz"))
     if not files:
         raise FileNotFoundError(f"no λ in {folder}: train with lambda_dump: True")
-    epochs = [dict(np.load(file)) for file in files]
+    epochs = [_read(file) for file in files]
     return {name: np.stack([epoch[name] for epoch in epochs]) for name in epochs[0]}
+
+
+def read_counts(folder: str | Path) -> dict[str, np.ndarray]:
+    """The training ratings of a run's users and items, each of shape: [n_rows].
+
+    Raises:
+        FileNotFoundError: if the folder has none.
+    """
+    return _read(Path(folder) / "ratings.npz")
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
+    with path.open("rb") as file:  # numpy leaves a damaged one open
+        return dict(np.load(file))
 
 
 def _save(path: Path, arrays: dict[str, np.ndarray]) -> None:
