@@ -11,21 +11,19 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
-import torch
 from compare import ROOT, chosen_runs, read, read_protocol, results_of
 from matplotlib.axes import Axes
 from tabulate import tabulate
 
 from recbole_ext import load_data_and_model
 from recbole_ext.evaluation.attention import attention_by_group, slot_use
-from recbole_ext.evaluation.frequency_groups import frequency_groups
-from recbole_ext.trainer.lambda_dump import read_dump
+from recbole_ext.report import charts
+from recbole_ext.trainer.lambda_dump import read_counts, read_dump
 
 FIGURES = ROOT / "docs" / "figures"
 
@@ -75,53 +73,18 @@ def _line(axis: Axes, run: dict[str, Any], label: str, **style: Any) -> None:
     axis.plot(*zip(*points, strict=True), label=label, **style)
 
 
-def draw_dump(folder: str, name: str, groups: int = 20) -> None:
-    """λ by frequency and epoch: a heat map for each side, or a line where a side has one λ."""
-    tables = read_dump(folder)
-    counts = dict(np.load(Path(folder) / "ratings.npz"))
-    figure, axes = plt.subplots(1, len(tables), figsize=(5 * len(tables), 3.6), squeeze=False)
-    figure.set_layout_engine("constrained")
-    for axis, (side, strength) in zip(axes[0], tables.items(), strict=True):
-        values = strength.mean(-1)  # over dimensions: [epochs, rows]
-        axis.set_xlabel("epoch")
-        if values.shape[1] == 1:
-            axis.plot(values[:, 0])
-            axis.set_ylabel(f"λ of every {side}")
-            continue
-        group = frequency_groups(torch.as_tensor(counts[side]), groups).numpy()
-        image = np.stack([values[:, group == g].mean(-1) for g in range(groups)])
-        shown = axis.imshow(image, aspect="auto", origin="lower", cmap="viridis")
-        figure.colorbar(shown, ax=axis, label="mean λ")
-        spans = [counts[side][group == g] for g in range(groups)]
-        ticks = range(0, groups, 4)
-        axis.set_yticks(ticks, [f"{spans[g].min()}–{spans[g].max()}" for g in ticks])
-        axis.set_ylabel(f"training ratings of the {side}")
+def draw_dump(folder: str, name: str) -> None:
+    """λ by frequency and epoch, as in a report."""
+    figure = charts.lambda_by_epoch(read_dump(folder), read_counts(folder))
     figure.savefig(FIGURES / f"{name}-lambda.png", dpi=150)
 
 
 def draw_attention(checkpoint: str, name: str, fields: list[str]) -> None:
-    """MAMO's attention by group of users, and the use of its slots."""
+    """MAMO's attention by group of users, and the use of its slots, as in a report."""
     _, model, dataset, *_ = load_data_and_model(checkpoint)
     groups = {field: attention_by_group(model, dataset, field) for field in fields}
-    widths = [*map(len, groups.values()), 6]
-    figure, axes = plt.subplots(
-        1, len(widths), figsize=(14, 3.6), width_ratios=widths, layout="constrained"
-    )
     use = slot_use(model)
-    slots = [f"slot {at + 1}" for at in range(len(use))]
-    for axis, (field, rows) in zip(axes, groups.items(), strict=False):
-        image = np.array([row["attention"] for row in rows]).T
-        shown = axis.imshow(image, aspect="auto", cmap="viridis", vmin=0, vmax=1)
-        axis.set_xticks(range(len(rows)), [row["group"] for row in rows], fontsize=7)
-        axis.set_yticks(range(len(slots)), slots)
-        axis.set_xlabel(field)
-    figure.colorbar(shown, ax=list(axes[:-1]), label="mean attention")
-    places = np.arange(len(use))
-    axes[-1].set_ylim(0, 1.3)  # room for the legend
-    axes[-1].bar(places - 0.2, [slot["attention"] for slot in use], 0.4, label="mean attention")
-    axes[-1].bar(places + 0.2, [slot["most"] for slot in use], 0.4, label="users whose most it is")
-    axes[-1].set_xticks(places, slots)
-    axes[-1].legend(fontsize=7)
+    figure = charts.attention(groups, use, width=14)
     figure.savefig(FIGURES / f"{name}-attention.png", dpi=150)
     print(tabulate(use, headers="keys", tablefmt="github", floatfmt=".4f"))
 

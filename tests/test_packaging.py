@@ -64,6 +64,7 @@ def test_the_wheel_runs_a_model_elsewhere(tmp_path: Path) -> None:
     for file in ("templates/page.html", "static/page.js", "static/page.css", "static/icon.svg"):
         assert f"recbole_ext/demo/{file}" in inside
         assert any(name.endswith(f"demo/{file}") for name in packed)
+    assert {"recbole_ext/report/page.html", "recbole_ext/report/style.css"} <= set(inside)
 
     install = ["-m", "pip", "install", "--quiet", "--no-deps", "--target", str(installed)]
     python(*install, str(wheel), cwd=elsewhere)
