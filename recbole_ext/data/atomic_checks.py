@@ -61,10 +61,11 @@ def check_header(path: Path, separator: str, encoding: str | None) -> None:
     try:
         with path.open(encoding=encoding) as file:
             cells = file.readline().rstrip("\n").split(separator)
-            if not file.readline().strip("\n"):
-                raise ValueError(f"{path}: nothing stands after the first line")
+            second = file.readline().rstrip("\n")
     except (UnicodeError, LookupError) as error:
         raise ValueError(f"{path} is no text in encoding {encoding}: {error}") from None
+    if not second:
+        raise ValueError(f"{path}: nothing stands after the first line")
     names = [cell.split(":")[0] for cell in cells]
     for cell, name in zip(cells, names, strict=True):
         if cell.count(":") != 1 or cell.split(":")[1] not in KINDS or not name:
@@ -74,6 +75,11 @@ def check_header(path: Path, separator: str, encoding: str | None) -> None:
             )
         if names.count(name) > 1:
             raise ValueError(f"{path}: the first line names {name} twice; rename one of them")
+    if len(second.split(separator)) > len(cells):  # pandas would take the first for an index
+        raise ValueError(
+            f"{path}: line 2 has {len(second.split(separator))} cells, the first line names "
+            f"{len(cells)} columns; name them all"
+        )
 
 
 def lists_checked(process: Callable) -> Callable:
