@@ -35,9 +35,12 @@ def main(arguments: list[str]) -> int:
     try:
         if not (options.users or options.ratings):
             raise ValueError("give --users, --ratings or both")
-        users = read_atomic(options.users) if options.users else None
-        ratings = read_atomic(options.ratings) if options.ratings else None
         recommender = load(options.checkpoint)
+        separator = recommender.config["field_separator"]
+        users, ratings = (
+            read_atomic(file, separator) if file else None
+            for file in (options.users, options.ratings)
+        )
         ask = recommender.ask_next if options.ask else recommender.recommend
         answer = ask(users, ratings, topk=options.topk)
         if options.output:

@@ -235,3 +235,20 @@ def test_the_command(
     ):
         assert recommend.main(wrong) == 1
         assert message in capsys.readouterr().err
+
+
+def test_the_command_with_the_datas_separator_and_a_column_named_as_ours(tmp_path: Path) -> None:
+    folder = tmp_path / "data" / "commas"
+    folder.mkdir(parents=True)
+    pairs = [f"{u},{i}" for u in range(20) for i in range(16) if u % 2 == i % 2]
+    (folder / "commas.inter").write_text("\n".join(["user_id:token,item_id:token", *pairs]))
+    items = [f"{i},{i * 10}" for i in range(16)]
+    (folder / "commas.item").write_text("\n".join(["item_id:token,score:float", *items]) + "\n")
+    settings = {"dataset": "commas", "data_path": str(folder.parent), "field_separator": ","}
+    result = run_recbole("BPR", None, None, {**QUICK, **settings, "load_col": None})
+    Path("new.inter").write_text("user_id:token,item_id:token\nann,4\nann,6\n")
+    given = [result["checkpoint"], "--ratings=new.inter", "--topk=2", "--output=best.tsv"]
+    assert recommend.main(given) == 0
+    table = pd.read_csv("best.tsv", sep="\t")
+    assert list(table) == ["user_id", "rank", "item_id", "score", "score of the item"]
+    assert table["score of the item"].tolist() == [10 * item for item in table["item_id"]]

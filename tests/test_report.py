@@ -14,7 +14,7 @@ import yaml
 from recbole.config import Config
 
 from recbole_ext import load_data_and_model, run_recbole
-from recbole_ext.checkpoint import load_checkpoint, write_atomically
+from recbole_ext.checkpoint import last_file, load_checkpoint, write_atomically
 from recbole_ext.evaluation.attention import slot_use
 from recbole_ext.evidence import evidence_candidates
 from recbole_ext.learning_curve import curve_file
@@ -266,6 +266,9 @@ def test_errors_are_one_line(world: dict[str, Any], capsys: pytest.CaptureFixtur
 
     assert "checkpoint gone.pth does not exist" in error("gone.pth")
     assert "broken.pth cannot be read: it is truncated" in error(str(broken))
+    assert f"last state of a run; a report is of its best epoch, {file.name}" in error(
+        str(last_file(file))
+    )
     checkpoint = load_checkpoint(file)
     checkpoint["config"].final_config_dict["model"] = "MyModel"
     write_atomically(checkpoint, "own.pth")

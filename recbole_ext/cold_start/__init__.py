@@ -28,7 +28,8 @@ def load(checkpoint: str | Path) -> Recommender:
     """
     from recbole_ext.quick_start import load_data_and_model
 
-    config, model, dataset, *_ = load_data_and_model(checkpoint)
+    config, model, _, train_data, *_ = load_data_and_model(checkpoint)
+    dataset = train_data._dataset
     if isinstance(model, MetaRecommender):
         return AdaptingRecommender(config, model, dataset)
     if not isinstance(model, GeneralRecommender):

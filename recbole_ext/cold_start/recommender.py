@@ -42,7 +42,7 @@ class Recommender(ABC):
     Args:
         config: of the run.
         model: trained.
-        dataset: that it was trained on.
+        dataset: the training part of its data.
     """
 
     fields: list[str]  # what describes users to the model
@@ -190,7 +190,7 @@ class Recommender(ABC):
                 ]
         table = pd.DataFrame(rows, columns=[self.user, "rank", self.item, name])
         if self.item_columns is not None:
-            table = table.join(self.item_columns, on=self.item)
+            table = table.join(self.item_columns, on=self.item, rsuffix=" of the item")
         return Answer(table, new.counts)
 
     def _token(self, item: int) -> str:

@@ -84,6 +84,11 @@ def evaluate_run(path: str | Path) -> EvaluatedRun:
         ValueError: if it is damaged, of an unknown model, or the data set is not what it was.
     """
     checkpoint = load_checkpoint(path, "cpu")
+    if "best_file" in checkpoint:
+        raise ValueError(
+            f"{path} is the last state of a run; a report is of its best epoch, "
+            f"{checkpoint['best_file']}"
+        )
     _check_known(checkpoint["config"]["model"], path)
     config, model, dataset, loaders = _load(path)
     training, _, test = loaders
