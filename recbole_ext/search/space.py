@@ -13,7 +13,7 @@ from typing import Any
 
 KINDS = ("choice", "uniform", "quniform", "loguniform")
 _NUMBERS = {"uniform": 2, "quniform": 3, "loguniform": 2}
-# RecBole evaluates strings: only words and paths, of which nothing can come.
+# Words and paths: a text that reads as a number or a list would not stay a text.
 _PLAIN = re.compile(r"([A-Za-z_/.][\w+\-.@/ ]*)?")
 INSIDE = 1e-3  # the ends of an interval are hardly ever drawn
 Setting = dict[str, Any]

@@ -21,7 +21,7 @@ from recbole_ext.safe_file import plain
 from recbole_ext.search.journal import Trial
 from recbole_ext.search.space import Parameter, Space
 
-QUIET = {"show_progress": False, "state": "WARNING"}
+QUIET = {"show_progress": False, "state": "WARNING", "save_last_step": 0}
 OTHERS_TRIED = 50
 
 # What scores are measured on, or where a run is: not to be searched.
@@ -142,7 +142,7 @@ class Task:
             try:
                 self._config({**others, parameter.name: value})
                 return
-            except Exception as error:  # RecBole evaluates words, and anything may come of it
+            except Exception as error:  # whatever a model raises
                 first = first or error
         raise ValueError(f"{parameter.name}: {value!r} does not fit: {first}") from first
 
