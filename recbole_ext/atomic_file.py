@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,7 +25,6 @@ def replacing(path: str | Path) -> Iterator[IO[bytes]]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-            os.chmod(file.name, 0o666 & ~_umask())  # a temporary file is private
             os.replace(file.name, path)
     except OSError as error:
         raise OSError(
@@ -33,6 +32,12 @@ def replacing(path: str | Path) -> Iterator[IO[bytes]]:
             f"{path} could not be written ({error.strerror or error}); what stood there before is "
             "unchanged. Make room or choose another folder",
         ) from error
+
+
+def replace_text(path: str | Path, text: str) -> None:
+    """Write a text in the place of what is there, at once or not at all; see :func:`replacing`."""
+    with replacing(path) as file:
+        file.write(text.encode())
 
 
 def remove_unfinished(path: str | Path) -> None:
@@ -44,16 +49,10 @@ def remove_unfinished(path: str | Path) -> None:
 
 @contextmanager
 def _temporary(path: Path) -> Iterator[IO[bytes]]:
-    options = {"dir": path.parent, "prefix": f".{path.name}.", "delete": False}
-    with tempfile.NamedTemporaryFile(**options) as file:  # type: ignore[call-overload]
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    with beside.open("xb") as file:
         try:
             yield file
         except BaseException:
-            Path(file.name).unlink(missing_ok=True)
+            beside.unlink(missing_ok=True)
             raise
-
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current

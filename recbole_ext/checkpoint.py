@@ -19,6 +19,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from recbole_ext.finite import check_score
+from recbole_ext.loose_state import capture_attributes
 from recbole_ext.machine import machine
 from recbole_ext.random_state import capture_random_state
 from recbole_ext.recording import note_checkpoint, note_last, note_validation
@@ -72,8 +73,12 @@ def last_file(checkpoint: str | Path) -> Path:
     return path.with_name(f"{path.stem}-last.pth")
 
 
-def remembering_result(valid_epoch: Callable) -> Callable:
-    """Wrap ``Trainer._valid_epoch``: keep its result for the checkpoint and the learning curve."""
+def noting_validations(valid_epoch: Callable) -> Callable:
+    """Wrap ``Trainer._valid_epoch``: check its score, and keep its result for others.
+
+    For the checkpoint of the best epoch, which RecBole saves before it notes the best result; for
+    the learning curve; and, that it is no test, for who reports on tests.
+    """
 
     def valid_epoch_with_memory(trainer: Trainer, *args: Any, **kwargs: Any) -> Any:
         trainer.validating = True
@@ -122,8 +127,10 @@ def _state(trainer: Trainer, epoch: int, best_valid_result: Any) -> dict[str, An
         "other_parameter": _other_parameters(trainer.model),
         "optimizer": optimizers.pop("optimizer", None),
         "other_optimizers": optimizers,
+        "optimizer_aliases": _aliases(trainer),
         "modules": {name: module.state_dict() for name, module in modules_of(trainer).items()},
-        "random_state": capture_random_state(getattr(trainer, "train_generator", None)),
+        "attributes": plain(capture_attributes(trainer.model)),
+        "random_state": capture_random_state(getattr(trainer, "generators", {})),
         "machine": machine(),
     }
 
@@ -137,6 +144,17 @@ def _other_parameters(model: Any) -> dict[str, Any]:
 def optimizers_of(trainer: Trainer) -> dict[str, Optimizer]:
     """Every optimiser that a trainer keeps as an attribute, by the attribute's name."""
     return {name: value for name, value in vars(trainer).items() if isinstance(value, Optimizer)}
+
+
+def _aliases(trainer: Trainer) -> dict[str, str]:
+    """Names of optimisers that are another's, too."""
+    named = optimizers_of(trainer)
+    return {
+        name: other
+        for at, name in enumerate(named)
+        for other in list(named)[at + 1 :]
+        if named[name] is named[other]
+    }
 
 
 def modules_of(trainer: Trainer) -> dict[str, nn.Module]:

@@ -17,6 +17,7 @@ from recbole.evaluator.register import metric_types
 from recbole.utils import EvaluatorType, InputType
 
 from recbole_ext.hyperparameters import Settings, choice, flag, integer, nearest, real
+from recbole_ext.locations import recbole_folder
 from recbole_ext.setting_kinds import (
     Check,
     columns,
@@ -38,6 +39,7 @@ from recbole_ext.setting_kinds import (
 
 _MODE = re.compile(r"full|labeled|(uni|pop)[1-9]\d*")
 _LEFT_OUT = ("valid_and_test", "valid_only", "test_only")
+DISTRIBUTIONS = ("uniform", "popularity", "none", "None")
 LEARNERS = ("adam", "adamw", "sgd", "adagrad", "rmsprop", "sparse_adam")
 TRANSFORMS = (
     "mask_itemseq",
@@ -62,16 +64,19 @@ def check_general(settings: Settings, model_class: type) -> None:
         _check_negatives_there(settings)
 
 
-def check_kinds(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
-    """Refuse words, lists and flags where a yaml has a number.
+def check_numbers(given: Mapping[str, Any], model: str) -> None:
+    """Refuse words and lists for hyper-parameters that are numbers by RecBole's yaml.
 
     Raises:
         ValueError: naming the key and its value.
     """
-    for key, value in given.items():
-        default = defaults.get(key)
-        if is_number(default) and not is_number(value):
-            raise ValueError(f"{key} must be a number like its default {default}, got {value!r}")
+    path = recbole_folder() / "properties" / "model" / f"{model}.yaml"
+    yaml = path.read_text(encoding="utf-8") if path.is_file() else ""
+    for key, default in re.findall(r"^(\w+): *(\S+) *# *\((?:int|float)\)", yaml, re.MULTILINE):
+        if isinstance(given.get(key), str | list | tuple | dict):
+            raise ValueError(
+                f"{key} must be a number like its default {default}, got {given[key]!r}"
+            )
 
 
 def _parts(settings: Settings, key: str) -> None:
@@ -98,7 +103,7 @@ def _clipping(settings: Settings, key: str) -> None:
 
 
 def _norm(settings: Settings, key: str) -> None:
-    if settings[key] != "inf":
+    if settings[key] not in ("inf", math.inf):
         real(settings, key, above=0)
 
 
@@ -124,13 +129,18 @@ def _negatives(settings: Settings, key: str) -> None:
         settings[key],
         key,
         {
-            "distribution": partial(choice, allowed=("uniform", "popularity", "none")),
+            "distribution": optional(partial(choice, allowed=DISTRIBUTIONS)),
             "sample_num": _number_of_negatives,
             "alpha": partial(real, minimum=0),
             "dynamic": switch,
             "candidate_num": whole(0),
         },
     )
+
+    if settings[key].get("dynamic") and not settings[key].get("candidate_num"):
+        raise ValueError(
+            f"{key}.candidate_num must be at least 1 with dynamic, got {settings[key]}"
+        )
 
 
 def _number_of_negatives(settings: Settings, key: str) -> None:
@@ -154,8 +164,8 @@ def _check_evaluation_fits(settings: Settings) -> None:
 
 def _check_negatives_there(settings: Settings) -> None:
     arguments = settings["train_neg_sample_args"]
-    drawn = (arguments or {"distribution": "none"}).values()
-    if any(isinstance(value, str) and value.lower() == "none" for value in drawn):
+    given = {"distribution": "uniform", **arguments} if arguments else {"distribution": None}
+    if any(str(given.get(key, 1)).lower() == "none" for key in ("distribution", "sample_num")):
         raise ValueError(
             "train_neg_sample_args must name a distribution (uniform or popularity) and a "
             f"sample_num for a model of pairs, got {arguments!r}"
@@ -168,8 +178,8 @@ def _evaluation(settings: Settings, key: str) -> None:
         settings[key],
         key,
         {
-            "split": _split,
-            "order": partial(choice, allowed=("RO", "TO")),
+            "split": optional(_split),  # of parts that are split already (benchmark_filename)
+            "order": optional(partial(choice, allowed=("RO", "TO"))),
             "group_by": optional(one_of("user", "none")),
             "mode": _modes,
         },
@@ -186,7 +196,7 @@ def _split(settings: Settings, key: str) -> None:
         if kind == "RS" and all(is_number(n) and 0 <= n < math.inf for n in ratios) and sum(ratios):
             return
     raise ValueError(
-        f"{key} must be RS: with three ratios, such as [0.8, 0.1, 0.1], or LS: with "
+        f"{key} must be RS: with ratios, such as [0.8, 0.1, 0.1], or LS: with "
         f"{', '.join(_LEFT_OUT)}; got {value!r}"
     )
 
@@ -203,9 +213,18 @@ def _modes(settings: Settings, key: str) -> None:
 
 
 def _gpus(settings: Settings, key: str) -> None:
-    value = settings[key]
-    if isinstance(value, bool) or not isinstance(value, Integral | str):
+    value = settings[key]  # 0,1 on a command line is a tuple
+    numbers = value if isinstance(value, list | tuple) else [value]
+    if not all(isinstance(n, Integral | str) and not isinstance(n, bool) for n in numbers):
         raise ValueError(f"{key} must be the number of a GPU, such as 0 or '0,1', got {value!r}")
+
+
+def _unset(settings: Settings, key: str) -> None:
+    if settings[key]:
+        raise ValueError(
+            f"{key} must be False, got {settings[key]!r}: RecBole pickles what it saves, which can "
+            "run any code that is hidden in it, and is not read"
+        )
 
 
 def _pickled(settings: Settings, key: str) -> None:
@@ -216,8 +235,9 @@ def _pickled(settings: Settings, key: str) -> None:
 
 
 CHECKS: dict[str, Check] = {
-    **each(switch, "use_gpu", "reproducibility", "show_progress", "save_dataset", "log_wandb"),
-    **each(switch, "save_dataloaders", "shuffle", "require_pow", "repeatable", "kg_reverse_r"),
+    **each(switch, "use_gpu", "reproducibility", "show_progress", "log_wandb"),
+    **each(_unset, "save_dataset", "save_dataloaders"),
+    **each(switch, "shuffle", "require_pow", "repeatable", "kg_reverse_r"),
     **each(switch, "enable_scaler", "filter_inter_by_user_or_item"),
     **each(optional(switch), "normalize_all", "valid_metric_bigger"),
     "enable_amp": flag,
@@ -234,7 +254,8 @@ CHECKS: dict[str, Check] = {
     "rm_dup_inter": optional(one_of("first", "last")),
     "gpu_id": _gpus,
     **each(word, "data_path", "checkpoint_dir", "wandb_project", "NEG_PREFIX", "LIST_SUFFIX"),
-    **each(word, "USER_ID_FIELD", "ITEM_ID_FIELD", "RATING_FIELD", "TIME_FIELD", "LABEL_FIELD"),
+    **each(word, "USER_ID_FIELD", "ITEM_ID_FIELD"),
+    **each(optional(word), "RATING_FIELD", "TIME_FIELD", "LABEL_FIELD"),
     **each(word, "field_separator", "seq_separator", "ITEM_LIST_LENGTH_FIELD", "POSITION_FIELD"),
     **each(word, "HEAD_ENTITY_ID_FIELD", "TAIL_ENTITY_ID_FIELD", "RELATION_ID_FIELD"),
     **each(word, "ENTITY_ID_FIELD", "valid_metric"),

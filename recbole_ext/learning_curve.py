@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from recbole_ext.atomic_file import replacing
+from recbole_ext.atomic_file import replace_text
 
 SUFFIX = "-curve.csv"
 Point = dict[str, Any]
@@ -30,8 +30,7 @@ def write_curve(points: Sequence[Point], path: Path) -> None:
     writer = csv.DictWriter(text, list(points[0]))
     writer.writeheader()
     writer.writerows(points)
-    with replacing(path) as file:
-        file.write(text.getvalue().encode())
+    replace_text(path, text.getvalue())
 
 
 def read_curve(path: str | Path) -> list[Point]:

@@ -8,8 +8,23 @@ from typing import Any
 import numpy as np
 import torch
 
+Generators = dict[str, torch.Generator]
 
-def capture_random_state(loader_generator: torch.Generator | None = None) -> dict[str, Any]:
+
+def generators_of(loader: Any) -> Generators:
+    """The generators of a loader, by name: its own, and those of loaders that it is made of.
+
+    RecBole's knowledge models alternate between two.
+    """
+    found = {}
+    for name, part in {"": loader, **getattr(loader, "__dict__", {})}.items():
+        generator = getattr(part, "generator", None)
+        if isinstance(generator, torch.Generator):
+            found[name] = generator
+    return found
+
+
+def capture_random_state(generators: Generators) -> dict[str, Any]:
     """The state of Python's, numpy's and torch's generators, and of the training loader's."""
     kind, keys, *rest = np.random.get_state()
     state = {
@@ -18,14 +33,11 @@ def capture_random_state(loader_generator: torch.Generator | None = None) -> dic
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
     }
-    if loader_generator is not None:
-        state["loader"] = loader_generator.get_state()
+    state["loaders"] = {name: generator.get_state() for name, generator in generators.items()}
     return state
 
 
-def restore_random_state(
-    state: dict[str, Any], loader_generator: torch.Generator | None = None
-) -> None:
+def restore_random_state(state: dict[str, Any], generators: Generators) -> None:
     """Put every generator back to a captured state."""
     random.setstate(state["python"])
     kind, keys, *rest = state["numpy"]
@@ -34,5 +46,6 @@ def restore_random_state(
     if torch.cuda.is_available():
         devices = state["cuda"][: torch.cuda.device_count()]
         torch.cuda.set_rng_state_all([device.cpu() for device in devices])
-    if loader_generator is not None and "loader" in state:
-        loader_generator.set_state(state["loader"].cpu())
+    saved = state.get("loaders", {})
+    for name in generators.keys() & saved.keys():
+        generators[name].set_state(saved[name].cpu())

@@ -33,7 +33,7 @@ from recbole_ext.data.atomic_checks import (
 from recbole_ext.data.download import download
 from recbole_ext.evaluation.frequency_groups import counting_ratings, reporting_groups
 from recbole_ext.finite import check_loss
-from recbole_ext.general_settings import check_general, check_kinds
+from recbole_ext.general_settings import check_general, check_numbers
 from recbole_ext.hyperparameters import Settings, nearest
 from recbole_ext.literals import convert_settings, without_load
 from recbole_ext.locations import PROPERTIES, model_names
@@ -161,7 +161,7 @@ def install() -> None:
     _replace(
         trainer,
         "_valid_epoch",
-        lambda valid: timed("validation", checkpoint.remembering_result(valid)),
+        lambda valid: timed("validation", checkpoint.noting_validations(valid)),
     )
     _replace(trainer, "evaluate", lambda evaluate: timed("test", reporting_groups(evaluate)))
 
@@ -210,7 +210,7 @@ def _with_registered_properties(original: Callable) -> Callable:
         if known:
             check_names(config, model, strict=model in _PROPERTIES_OF)
             if model not in _PROPERTIES_OF:  # ours check their own, and say more
-                check_kinds(config.external_config_dict, config.internal_config_dict)
+                check_numbers(config.external_config_dict, model)
             check_general(_settings(config), model_class)
         if hasattr(model_class, "derived_settings"):
             config.internal_config_dict.update(model_class.derived_settings(_settings(config)))
@@ -242,6 +242,8 @@ def _asked_for(config: Any) -> Extension | None:
 def _extended(cls: type, config: Any = None, *_: Any, **__: Any) -> recbole.trainer.Trainer:
     """``Trainer(config, model)`` makes an extension's trainer where the config asks for one."""
     asked = _asked_for(config) if isinstance(config, Config) else None
+    if isinstance(config, Config):
+        resuming.check_resumable(cls, config)
     if asked is None or issubclass(cls, asked.trainer):
         return object.__new__(cls)
     if cls is not recbole.trainer.Trainer:

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from recbole.config import Config
 from recbole.trainer import Trainer
 
 from recbole_ext.atomic_file import remove_unfinished
 from recbole_ext.checkpoint import last_file, modules_of, optimizers_of, save_last
 from recbole_ext.learning_curve import curve_file
-from recbole_ext.random_state import restore_random_state
+from recbole_ext.loose_state import restore_attributes
+from recbole_ext.random_state import generators_of, restore_random_state
 from recbole_ext.recording import note_resumed
 from recbole_ext.safe_file import load_checkpoint
 
@@ -32,22 +34,22 @@ def resume_checkpoint(trainer: Trainer, resume_file: str | Path) -> None:
         ValueError: if it is damaged, or of another model or size than the trainer's.
     """
     checkpoint = load_checkpoint(resume_file, trainer.device)
-    _check_fits(checkpoint, trainer, resume_file)
     best = _best_file(checkpoint, Path(resume_file))
+    _restore_aliases(checkpoint, trainer)
+    _check_fits(checkpoint, trainer, resume_file)
+    for name, optimizer in optimizers_of(trainer).items():
+        optimizer.load_state_dict(_optimizer_states(checkpoint)[name])
+    for name, module in modules_of(trainer).items():
+        module.load_state_dict(checkpoint["modules"][name])
+    trainer.model.load_state_dict(checkpoint["state_dict"])
+    trainer.model.load_other_parameter(checkpoint.get("other_parameter"))
+    restore_attributes(trainer.model, checkpoint.get("attributes", {}))
     trainer.saved_model_file = str(best)
     trainer.start_epoch = checkpoint["epoch"] + 1
     trainer.cur_step = checkpoint["cur_step"]
     trainer.best_valid_score = checkpoint["best_valid_score"]
     trainer.best_valid_result = checkpoint.get("best_valid_result")
-    trainer.model.load_state_dict(checkpoint["state_dict"])
-    trainer.model.load_other_parameter(checkpoint.get("other_parameter"))
-    for name, optimizer in optimizers_of(trainer).items():
-        optimizer.load_state_dict(_optimizer_states(checkpoint)[name])
-    for name, module in modules_of(trainer).items():
-        module.load_state_dict(checkpoint["modules"][name])
-    trainer.resumed_random_state = checkpoint.get("random_state")
-    if trainer.resumed_random_state is None:
-        getLogger().warning(f"{resume_file} holds no random state: the run will not be the same")
+    trainer.resumed_random_state = _random_state(checkpoint, trainer, resume_file)
     for file in (best, last_file(best), curve_file(best)):
         remove_unfinished(file)
     note_resumed(str(best), checkpoint["epoch"])
@@ -69,12 +71,12 @@ def resumable(fit: Callable) -> Callable:
         show_progress: bool = False,
         callback_fn: Callable[[int, float], Any] | None = None,
     ) -> Any:
-        trainer.train_generator = getattr(train_data, "generator", None)
+        trainer.generators = generators_of(train_data)
         if trainer.config["resume_file"] and trainer.start_epoch == 0:
             trainer.resume_checkpoint(trainer.config["resume_file"])
         state = trainer.__dict__.pop("resumed_random_state", None)
         if state is not None:
-            restore_random_state(state, trainer.train_generator)
+            restore_random_state(state, trainer.generators)
 
         def after_validation(epoch: int, score: float) -> None:
             if callback_fn:
@@ -87,12 +89,27 @@ def resumable(fit: Callable) -> Callable:
     return fit_from_checkpoint
 
 
+def check_resumable(trainer: type[Trainer], config: Config) -> None:
+    """Refuse ``resume_file`` for trainers of RecBole's that have a training loop of their own.
+
+    Raises:
+        ValueError: naming the trainer.
+    """
+    theirs = [c for c in trainer.__mro__ if c.__module__ == Trainer.__module__]
+    theirs = theirs[: theirs.index(Trainer)]
+    loops = [c.__name__ for c in theirs if "fit" in vars(c)]
+    if config["resume_file"] and loops and config["train_stage"] != "finetune":
+        raise ValueError(
+            f"resume_file: {config['resume_file']} cannot be gone on with: {loops[0]} has a "
+            "training loop of its own, which begins anew"
+        )
+
+
 def _best_file(checkpoint: dict[str, Any], path: Path) -> Path:
     """The file of the best epoch: of a last state the one beside it, else the file itself."""
     name = checkpoint.get("best_file")
     if name is None:
-        if last_file(path).is_file():
-            getLogger().warning(f"{path} is the best epoch; the run went on to {last_file(path)}")
+        _check_nothing_later(checkpoint, path)
         return path
     best = path.with_name(Path(name).name)
     if not best.is_file():
@@ -101,6 +118,36 @@ def _best_file(checkpoint: dict[str, Any], path: Path) -> Path:
             "put it there"
         )
     return best
+
+
+def _check_nothing_later(checkpoint: dict[str, Any], path: Path) -> None:
+    """Going on from the best epoch would overwrite the last state, and what came in between."""
+    last = last_file(path)
+    if not last.is_file():
+        return
+    epoch = load_checkpoint(last, "cpu")["epoch"]
+    if epoch > checkpoint.get("epoch", epoch):
+        raise ValueError(
+            f"checkpoint {path} is of epoch {checkpoint['epoch']}, the best one, and its run went "
+            f"on to epoch {epoch}: resume from {last}, or move that away"
+        )
+
+
+def _restore_aliases(checkpoint: dict[str, Any], trainer: Trainer) -> None:
+    """Make one optimiser of two names again (RecVAE's, after its first epoch)."""
+    for name, other in checkpoint.get("optimizer_aliases", {}).items():
+        if hasattr(trainer, name) and hasattr(trainer, other):
+            setattr(trainer, name, getattr(trainer, other))
+
+
+def _random_state(checkpoint: dict[str, Any], trainer: Trainer, path: str | Path) -> Any:
+    state = checkpoint.get("random_state")
+    if state is None:
+        getLogger().warning(f"{path} holds no random state: the run will not be the same")
+    elif not trainer.config["single_spec"]:
+        getLogger().warning("several processes draw anew: the run will not be the same")
+        return None
+    return state
 
 
 def _optimizer_states(checkpoint: dict[str, Any]) -> dict[str, Any]:
@@ -124,6 +171,9 @@ def _check_fits(checkpoint: dict[str, Any], trainer: Trainer, path: str | Path) 
     for key in ("learning_rate", "lambda_learning_rate", "weight_decay"):
         if saved[key] != config[key]:
             trainer.logger.warning(f"{key} stays {saved[key]} as in {path}, not {config[key]}")
+    for name, optimizer in optimizers_of(trainer).items():
+        if _sizes(states[name]) != _sizes(optimizer.state_dict()):
+            raise ValueError(f"checkpoint {path} has another {name} than this run")
     shapes = _shapes({"model": checkpoint["state_dict"], **checkpoint.get("modules", {})})
     wanted = {"model": trainer.model.state_dict()}
     wanted = _shapes(wanted | {k: v.state_dict() for k, v in modules_of(trainer).items()})
@@ -143,3 +193,8 @@ def _shapes(states: dict[str, dict[str, torch.Tensor]]) -> dict[str, tuple[int, 
         for owner, state in states.items()
         for key, value in state.items()
     }
+
+
+def _sizes(optimizer: dict[str, Any]) -> list[int]:
+    """How many parameters each group of an optimiser has."""
+    return [len(group["params"]) for group in optimizer["param_groups"]]

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from functools import partial
+from numbers import Real
 from typing import Any, TypeAlias
 
 from recbole_ext.hyperparameters import Settings, choice, flag, integer, nearest
@@ -115,7 +116,7 @@ def intervals(settings: Settings, key: str) -> None:
 
 def is_number(value: Any) -> bool:
     """Whether a value is a number and no flag."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def _are_words(value: Any) -> bool:

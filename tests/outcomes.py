@@ -7,8 +7,17 @@ import math
 import traceback
 from typing import Any
 
+from hypothesis import HealthCheck
+
 from tests.helpers import Run
 
+# How hypothesis tries: the same examples each time, as long as they take.
+HOW: dict[str, Any] = {
+    "deadline": None,
+    "derandomize": True,
+    "database": None,
+    "suppress_health_check": list(HealthCheck),
+}
 REFUSALS = (ValueError, FileNotFoundError, NotImplementedError)
 _numbers = itertools.count()
 

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.outcomes import outcome
+from tests.outcomes import HOW, outcome
 
-EXAMPLES = 300
 MODELS = ("LambdaOptMF", "MeLU", "MAMO", "ResNetMF", "BPR")
 COLUMNS = ["user_id:token", "item_id:token", "rating:float", "timestamp:float"]
 CELLS = ["", "abc", "nan", "inf", "-1", "1e400", "5 5", '"', "ü", "0", "[PAD]", "1,5", "\x00"]
 ODD = st.one_of(st.sampled_from(CELLS), st.text(max_size=3))
 HEADERS = ["rating:int", "rating", "user_id:float", "item_id:token_seq", ":", "user_id:token", ""]
 SEPARATORS = [",", ";", "::", " ", "|"]
-counts: Counter[str] = Counter()
-_numbers = itertools.count()
 
 
 @st.composite
@@ -94,11 +89,6 @@ def features(draw: st.DrawFn, side: str) -> str:
     return "".join("\t".join(line) + "\n" for line in [header, *rows])
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("data")
-
-
 def settings_for(model: str, name: str, folder: Path) -> dict[str, Any]:
     found = {"dataset": name, "data_path": str(folder), "embedding_size": 4, "load_col": None}
     if model in ("MeLU", "MAMO"):
@@ -107,27 +97,19 @@ def settings_for(model: str, name: str, folder: Path) -> dict[str, Any]:
     return found
 
 
-@given(st.sampled_from(MODELS), files())
-@settings(
-    max_examples=EXAMPLES,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    suppress_health_check=list(HealthCheck),
-)
-def test_data_is_trained_on_or_the_error_says_what_is_wrong(
-    folder: Path, model: str, content: dict[str, bytes]
-) -> None:
-    name = f"set{next(_numbers)}"
-    (folder / name).mkdir()
-    for suffix, text in content.items():
-        (folder / name / f"{name}.{suffix}").write_bytes(text)
-    counts[outcome(model, settings_for(model, name, folder))] += 1
+def test_data_is_trained_on_or_the_error_says_what_is_wrong(tmp_path: Path) -> None:
+    counts: Counter[str] = Counter()
 
+    @given(st.sampled_from(MODELS), files())
+    @settings(**HOW, max_examples=300)
+    def try_one(model: str, content: dict[str, bytes]) -> None:
+        name = f"set{counts.total()}"
+        folder = tmp_path / f"{name}-{model}-{len(list(tmp_path.iterdir()))}"
+        (folder / name).mkdir(parents=True)
+        for suffix, text in content.items():
+            (folder / name / f"{name}.{suffix}").write_bytes(text)
+        counts[outcome(model, settings_for(model, name, folder))] += 1
 
-def test_both_have_been_seen_often() -> None:
-    """Runs after the other."""
-    if not counts:
-        pytest.skip("alone, it has nothing to count")
+    try_one()
     assert counts.total() >= 200
     assert min(counts["trained"], counts["refused"]) >= 40

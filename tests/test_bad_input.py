@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -131,8 +132,16 @@ def data_gone(tmp_path: Path) -> None:
 
 
 def pickled_data(tmp_path: Path) -> None:
-    trained(tmp_path, model="BPR", save_dataset=True)
-    trained(tmp_path / "again", model="BPR")
+    Path("saved").mkdir()
+    Path("saved/rated-Dataset.pth").write_bytes(pickle.dumps({}))
+    trained(tmp_path, model="BPR")
+
+
+def the_best_epoch(tmp_path: Path) -> None:
+    path = trained(tmp_path)
+    content = load_checkpoint(last_file(path))
+    write_atomically({**content, "epoch": 7}, last_file(path))
+    go_on(path, tmp_path)
 
 
 def params(line: str) -> Callable[[Path], Any]:
@@ -164,6 +173,7 @@ CASES: dict[str, Callable[[Path], Any]] = {
     "resumed with another size": other_size,
     "resumed from a file without an optimiser": lacking,
     "a last state without its best epoch": last_alone,
+    "resumed from the best epoch where a later state is there": the_best_epoch,
     "a checkpoint whose data is gone": data_gone,
     "a data set that was pickled": pickled_data,
     "a params file with code": params("epochs choice [exec('x = 1')]"),

@@ -56,8 +56,8 @@ def test_a_resumed_run_ends_like_an_uninterrupted_one(
     assert same(second.state(), whole.state())
     for name, optimizer in checkpoint.optimizers_of(whole.trainer).items():
         assert same(optimizer.state_dict(), getattr(second.trainer, name).state_dict())
-    state = capture_random_state(second.trainer.train_generator)
-    assert same(state, capture_random_state(whole.trainer.train_generator))
+    state = capture_random_state(second.trainer.generators)
+    assert same(state, capture_random_state(whole.trainer.generators))
     assert second.test() == whole.test()
 
 
@@ -67,6 +67,9 @@ def test_early_stopping_goes_on_where_it_was(world: dict[str, Any]) -> None:
     file = whole.trainer.saved_model_file
     saved = checkpoint.load_checkpoint(file)
     assert saved["epoch"] < 39  # the best epoch is not the last
+    with pytest.raises(ValueError, match=r"its run went on to epoch \d+: resume from .*-last\.pth"):
+        Run(**{**settings, "epochs": 40, "resume_file": file}).fit()
+    checkpoint.last_file(file).unlink()
     second = Run(**{**settings, "epochs": 40, "resume_file": file}).fit()
     assert second.trainer.best_valid_score == whole.trainer.best_valid_score
     assert second.trainer.best_valid_result == whole.trainer.best_valid_result
@@ -242,8 +245,8 @@ def test_every_generator_comes_back() -> None:
         return [*numbers, np.random.normal(), torch.rand((), generator=generator).item()]
 
     np.random.normal()  # leaves a cached second normal behind
-    state = capture_random_state(generator)
+    state = capture_random_state({"": generator})
     first = draw()
     assert draw() != first
-    restore_random_state(state, generator)
+    restore_random_state(state, {"": generator})
     assert draw() == first

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ def reading_checked(load_feat: Callable) -> Callable:
         except (ValueError, TypeError) as error:  # pandas' ParserError is a ValueError
             where = _no_number(path, dataset.config["field_separator"]) or error
             raise ValueError(
-                f"{path} cannot be read as an atomic file ({where}): check that line, the types "
+                f"{path} cannot be read as an atomic file ({where}): check that row, the types "
                 "in the first one, and field_separator"
             ) from error
         if feature is not None:
@@ -61,11 +62,13 @@ def check_header(path: Path, separator: str, encoding: str | None) -> None:
     try:
         with path.open(encoding=encoding) as file:
             cells = file.readline().rstrip("\n").split(separator)
-            second = file.readline().rstrip("\n")
+            first = next((line for line in file if line.strip("\n")), None)
     except (UnicodeError, LookupError) as error:
         raise ValueError(f"{path} is no text in encoding {encoding}: {error}") from None
-    if not second:
+    if first is None:
         raise ValueError(f"{path}: nothing stands after the first line")
+    if cells[0].startswith("\ufeff"):
+        raise ValueError(f"{path} begins with a byte order mark; set encoding: utf-8-sig")
     names = [cell.split(":")[0] for cell in cells]
     for cell, name in zip(cells, names, strict=True):
         if cell.count(":") != 1 or cell.split(":")[1] not in KINDS or not name:
@@ -75,11 +78,21 @@ def check_header(path: Path, separator: str, encoding: str | None) -> None:
             )
         if names.count(name) > 1:
             raise ValueError(f"{path}: the first line names {name} twice; rename one of them")
-    if len(second.split(separator)) > len(cells):  # pandas would take the first for an index
+    width = _cells(first, separator)
+    if width > len(cells):  # pandas would take the first for an index
         raise ValueError(
-            f"{path}: line 2 has {len(second.split(separator))} cells, the first line names "
-            f"{len(cells)} columns; name them all"
+            f"{path}: its first row has {width} cells, the first line names {len(cells)} columns; "
+            "name them all"
         )
+
+
+def _cells(line: str, separator: str) -> int:
+    """How many cells a line has, as far as can be told from it alone."""
+    if line.count('"') % 2:
+        return 0
+    if len(separator) > 1:
+        return line.count(separator) + 1
+    return len(next(csv.reader([line], delimiter=separator)))
 
 
 def lists_checked(process: Callable) -> Callable:
@@ -93,8 +106,8 @@ def lists_checked(process: Callable) -> Callable:
         longest = max(dataset.config["topk"], default=0)
         if dataset.config["eval_type"] == EvaluatorType.RANKING and longest > dataset.item_num:
             raise ValueError(
-                f"topk must be at most {dataset.item_num - 1}, the number of items in dataset "
-                f"{dataset.dataset_name} after filtering, got {longest}"
+                f"topk: {longest} is more than the {dataset.item_num - 1} items that dataset "
+                f"{dataset.dataset_name} has after filtering"
             )
 
     return process_checked
@@ -141,7 +154,7 @@ def _no_number(path: Path, separator: str) -> str | None:
         wrong = cells[column].notna() & to_numeric(cells[column], errors="coerce").isna()
         if wrong.any():
             at = int(wrong.to_numpy().argmax())
-            return f"{column} is {cells[column].iloc[at]!r} in line {at + 2}"
+            return f"{column} is {cells[column].iloc[at]!r} in row {at + 1}"
     return None
 
 
@@ -149,6 +162,6 @@ def _check_finite(path: Path, field: str, values: np.ndarray) -> None:
     infinite = np.isinf(values)
     if infinite.any():
         raise ValueError(
-            f"{path}: {field} is infinite in line {int(infinite.argmax()) + 2}; leave it empty or "
-            "remove the line"
+            f"{path}: {field} is infinite in row {int(infinite.argmax()) + 1}; leave it empty, or "
+            "leave the column out (unload_col)"
         )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
+from recbole_ext.atomic_file import replace_text
 from recbole_ext.report import model_sections, sections
 from recbole_ext.report.comparison import compare, outline
 from recbole_ext.report.page import Chapter, Facts, cell, render
@@ -54,7 +54,7 @@ def write_report(checkpoints: Sequence[str | Path], output: str | Path) -> None:
         chapters.insert(0, compare(outlines))
     title = outlines[0].title if len(outlines) == 1 else f"{len(outlines)} runs"
     made = f"Written {datetime.now():%d %B %Y, %H:%M}, by recbole_ext {__version__}"
-    _write(output, render(f"Report: {title}", made, chapters))
+    replace_text(output, render(f"Report: {title}", made, chapters))
 
 
 def chapter(run: EvaluatedRun, number: str = "") -> Chapter:
@@ -80,13 +80,3 @@ def _check(output: Path) -> None:
         raise ValueError(f"--output must end in .html, got {output}")
     if not output.parent.is_dir():
         raise FileNotFoundError(f"--output: there is no folder {output.parent}")
-
-
-def _write(output: Path, page: str) -> None:
-    """Write the page at once or not at all."""
-    unfinished = output.with_name(f".{output.name}.{os.getpid()}")
-    try:
-        unfinished.write_text(page, encoding="utf-8")
-        unfinished.replace(output)
-    finally:
-        unfinished.unlink(missing_ok=True)

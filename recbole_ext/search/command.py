@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from recbole_ext.atomic_file import replace_text
 from recbole_ext.hyperparameters import integer, real
 from recbole_ext.search.journal import STATUSES, Journal, Trial
 from recbole_ext.search.report import draw, progress, trial_table, write_best
@@ -131,7 +132,7 @@ def _search_on_ray(
 def _report(options: Namespace, task: Task, journal: Journal) -> str:
     trials, bigger, metric = journal.trials, task.bigger, task.metric
     table = trial_table(trials, bigger, metric)
-    Path(options.output_file).write_text(table + "\n", encoding="utf-8")
+    replace_text(options.output_file, table + "\n")
     best = journal.best(bigger)
     if best is None:
         failed = [trial for trial in trials if trial.status == "failed"]

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 from tabulate import tabulate
 
+from recbole_ext.atomic_file import replace_text
 from recbole_ext.search.journal import Trial, best_of
 
 
@@ -52,7 +53,7 @@ def trial_table(trials: Sequence[Trial], bigger: bool, metric: str) -> str:
 def write_best(best: Trial, task: dict[str, Any], path: Path) -> None:
     """The best trial as a yaml for ``--config_files``."""
     settings = {**task, **best.settings}
-    path.write_text(yaml.safe_dump(settings, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    replace_text(path, yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
 
 
 def draw(trials: Sequence[Trial], bigger: bool, metric: str, path: Path) -> None:
@@ -86,7 +87,7 @@ def draw(trials: Sequence[Trial], bigger: bool, metric: str, path: Path) -> None
         parallel.to_html(full_html=False, include_plotlyjs=False),
     ]
     head = '<!doctype html><html><head><meta charset="utf-8"><title>search</title></head><body>'
-    path.write_text(head + "".join(pages) + "</body></html>", encoding="utf-8")
+    replace_text(path, head + "".join(pages) + "</body></html>")
 
 
 def _axis(name: str, values: list[Any]) -> dict[str, Any]:
