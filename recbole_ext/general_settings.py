@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
 from functools import partial
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any
 
 from recbole.evaluator.register import metric_types
@@ -64,19 +63,21 @@ def check_general(settings: Settings, model_class: type) -> None:
         _check_negatives_there(settings)
 
 
-def check_numbers(given: Mapping[str, Any], model: str) -> None:
-    """Refuse words and lists for hyper-parameters that are numbers by RecBole's yaml.
+def check_numbers(settings: Settings, model: str) -> None:
+    """Refuse what is no number for hyper-parameters that are numbers by RecBole's yaml.
 
     Raises:
         ValueError: naming the key and its value.
     """
     path = recbole_folder() / "properties" / "model" / f"{model}.yaml"
-    yaml = path.read_text(encoding="utf-8") if path.is_file() else ""
-    for key, default in re.findall(r"^(\w+): *(\S+) *# *\((?:int|float)\)", yaml, re.MULTILINE):
-        if isinstance(given.get(key), str | list | tuple | dict):
-            raise ValueError(
-                f"{key} must be a number like its default {default}, got {given[key]!r}"
-            )
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    numbers = re.findall(r"^(\w+): *(-?[\d.e-]+) *# *\((int|float)\)", text, re.MULTILINE)
+    for key, default, kind in numbers:
+        counts = kind == "int" and default.isdigit()  # DiffRec's noise_scale: 0.001 is called int
+        valid = isinstance(settings[key], Integral if counts else Real)
+        if isinstance(settings[key], bool) or not valid:
+            what = "whole number" if counts else "number"
+            raise ValueError(f"{key} must be a {what}, such as {default}; got {settings[key]!r}")
 
 
 def _parts(settings: Settings, key: str) -> None:

@@ -210,7 +210,7 @@ def _with_registered_properties(original: Callable) -> Callable:
         if known:
             check_names(config, model, strict=model in _PROPERTIES_OF)
             if model not in _PROPERTIES_OF:  # ours check their own, and say more
-                check_numbers(config.external_config_dict, model)
+                check_numbers(_settings(config), model)
             check_general(_settings(config), model_class)
         if hasattr(model_class, "derived_settings"):
             config.internal_config_dict.update(model_class.derived_settings(_settings(config)))
