@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from recbole_ext import run_recbole
+from recbole_ext.checkpoint import last_file
 from recbole_ext.layers.rating_heads import ClassHead, rating_levels
 from tests.cold_world import cold_world, write_cold_world
 from tests.helpers import QUICK, Run, same
@@ -104,8 +105,9 @@ def test_a_checkpoint_brings_the_memories_back_to_the_last_bit(
 ) -> None:
     run = Run("MAMO", **{**cold_world, **settings}).fit()
     again = Run("MAMO", **{**cold_world, **settings})
-    again.trainer.resume_checkpoint(run.trainer.saved_model_file)
-    saved = torch.load(run.trainer.saved_model_file)["state_dict"]
+    last = last_file(run.trainer.saved_model_file)
+    again.trainer.resume_checkpoint(last)
+    saved = torch.load(last)["state_dict"]
     assert {"feature_memory.profiles", "feature_memory.gradients"} <= set(saved)
     assert same(again.state(), saved)
     run.model.load_state_dict(saved)
