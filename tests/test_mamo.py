@@ -121,7 +121,7 @@ def test_a_checkpoint_with_other_memories_is_refused(cold_world: dict[str, Any])
     run = Run("MAMO", **cold_world).fit()
     other = Run("MAMO", **cold_world, memory_slots=5)
     with pytest.raises(ValueError, match=r"feature_memory.profiles: \(3, \d+\) instead of \(5"):
-        other.trainer.resume_checkpoint(run.trainer.saved_model_file)
+        other.trainer.resume_checkpoint(last_file(run.trainer.saved_model_file))
 
 
 @pytest.mark.parametrize("solver", [{}, {"inner_solver": "gradient"}], ids=["ridge", "gradient"])
