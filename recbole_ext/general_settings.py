@@ -137,7 +137,6 @@ def _negatives(settings: Settings, key: str) -> None:
             "candidate_num": whole(0),
         },
     )
-
     if settings[key].get("dynamic") and not settings[key].get("candidate_num"):
         raise ValueError(
             f"{key}.candidate_num must be at least 1 with dynamic, got {settings[key]}"

@@ -25,7 +25,6 @@ from recbole.utils import get_trainer
 
 from recbole_ext import checkpoint, resuming
 from recbole_ext.data.atomic_checks import (
-    interactions_checked,
     lists_checked,
     preparing_checked,
     reading_checked,
@@ -145,7 +144,6 @@ def install() -> None:
     data = recbole.data.dataset.Dataset
     _replace(data, "_download", download)
     _replace(data, "_load_feat", reading_checked)
-    _replace(data, "_load_inter_feat", interactions_checked)
     _replace(data, "_data_processing", lists_checked)
     for step in ("_from_scratch", "_change_feat_format"):
         _replace(data, step, preparing_checked)
@@ -209,15 +207,17 @@ def _with_registered_properties(original: Callable) -> Callable:
         known = model in known_models()  # not a class that somebody passes without a yaml
         if known:
             check_names(config, model, strict=model in _PROPERTIES_OF)
+            given = _settings(config)
             if model not in _PROPERTIES_OF:  # ours check their own, and say more
-                check_numbers(_settings(config), model)
-            check_general(_settings(config), model_class)
+                check_numbers(given, model)
+            check_general(given, model_class)
         if hasattr(model_class, "derived_settings"):
             config.internal_config_dict.update(model_class.derived_settings(_settings(config)))
+        final = _settings(config)
         if known:
-            check_valid_metric(_settings(config))
+            check_valid_metric(final)
         if hasattr(model_class, "check_hyperparameters"):
-            model_class.check_hyperparameters(_settings(config))
+            model_class.check_hyperparameters(final)
 
     return load_internal_config_dict
 

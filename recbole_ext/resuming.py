@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from recbole.config import Config
 from recbole.trainer import Trainer
+from torch.optim import Optimizer
 
 from recbole_ext.atomic_file import remove_unfinished
 from recbole_ext.checkpoint import last_file, modules_of, optimizers_of, save_last
@@ -35,15 +36,16 @@ def resume_checkpoint(trainer: Trainer, resume_file: str | Path) -> None:
     """
     checkpoint = load_checkpoint(resume_file, trainer.device)
     best = _best_file(checkpoint, Path(resume_file))
-    _restore_aliases(checkpoint, trainer)
     _check_fits(checkpoint, trainer, resume_file)
-    for name, optimizer in optimizers_of(trainer).items():
+    for name, optimizer in _own_optimizers(checkpoint, trainer).items():
         optimizer.load_state_dict(_optimizer_states(checkpoint)[name])
     for name, module in modules_of(trainer).items():
         module.load_state_dict(checkpoint["modules"][name])
     trainer.model.load_state_dict(checkpoint["state_dict"])
     trainer.model.load_other_parameter(checkpoint.get("other_parameter"))
     restore_attributes(trainer.model, checkpoint.get("attributes", {}))
+    for name, other in _aliases(checkpoint).items():
+        setattr(trainer, name, getattr(trainer, other))
     trainer.saved_model_file = str(best)
     trainer.start_epoch = checkpoint["epoch"] + 1
     trainer.cur_step = checkpoint["cur_step"]
@@ -133,11 +135,15 @@ def _check_nothing_later(checkpoint: dict[str, Any], path: Path) -> None:
         )
 
 
-def _restore_aliases(checkpoint: dict[str, Any], trainer: Trainer) -> None:
-    """Make one optimiser of two names again (RecVAE's, after its first epoch)."""
-    for name, other in checkpoint.get("optimizer_aliases", {}).items():
-        if hasattr(trainer, name) and hasattr(trainer, other):
-            setattr(trainer, name, getattr(trainer, other))
+def _aliases(checkpoint: dict[str, Any]) -> dict[str, str]:
+    """Second names of one optimiser (RecVAE's, after its first epoch), by which it was saved."""
+    return checkpoint.get("optimizer_aliases", {})
+
+
+def _own_optimizers(checkpoint: dict[str, Any], trainer: Trainer) -> dict[str, Optimizer]:
+    """A trainer's optimisers but for what becomes another's second name."""
+    named = optimizers_of(trainer)
+    return {name: named[name] for name in named if name not in _aliases(checkpoint)}
 
 
 def _random_state(checkpoint: dict[str, Any], trainer: Trainer, path: str | Path) -> Any:
@@ -157,7 +163,8 @@ def _optimizer_states(checkpoint: dict[str, Any]) -> dict[str, Any]:
 def _check_fits(checkpoint: dict[str, Any], trainer: Trainer, path: str | Path) -> None:
     missing = [key for key in _NEEDED if key not in checkpoint]
     states = _optimizer_states(checkpoint)
-    missing += [name for name in optimizers_of(trainer) if not states.get(name)]
+    own = _own_optimizers(checkpoint, trainer)
+    missing += [name for name in own if not states.get(name)]
     missing += [name for name in modules_of(trainer) if name not in checkpoint.get("modules", {})]
     if missing:
         raise ValueError(f"checkpoint {path} cannot be resumed: it has no {', '.join(missing)}")
@@ -171,7 +178,7 @@ def _check_fits(checkpoint: dict[str, Any], trainer: Trainer, path: str | Path) 
     for key in ("learning_rate", "lambda_learning_rate", "weight_decay"):
         if saved[key] != config[key]:
             trainer.logger.warning(f"{key} stays {saved[key]} as in {path}, not {config[key]}")
-    for name, optimizer in optimizers_of(trainer).items():
+    for name, optimizer in own.items():
         if _sizes(states[name]) != _sizes(optimizer.state_dict()):
             raise ValueError(f"checkpoint {path} has another {name} than this run")
     shapes = _shapes({"model": checkpoint["state_dict"], **checkpoint.get("modules", {})})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from recbole.trainer import Trainer
 from recbole.utils import get_model, get_trainer, init_seed
 
 import recbole_ext  # noqa: F401 (registers the models)
+from recbole_ext.checkpoint import load_checkpoint
 
 QUICK = {"epochs": 2, "show_progress": False, "state": "ERROR", "eval_step": 1}
 
@@ -67,6 +69,12 @@ class Run:
 def small_world(users: int = 20, items: int = 16, prefix: str = "") -> list[tuple[object, object]]:
     """Two tastes: even users like even items, odd users odd ones."""
     return [(f"{prefix}{u}", i) for u in range(users) for i in range(items) if u % 2 == i % 2]
+
+
+def state_of_training(file: str | Path) -> dict[str, Any]:
+    """What a checkpoint holds but for paths, names and the machine."""
+    content = load_checkpoint(file, "cpu")
+    return {k: v for k, v in content.items() if k not in ("config", "best_file", "machine")}
 
 
 def same(one: Any, other: Any) -> bool:

@@ -25,12 +25,11 @@ import pytest
 from recbole_ext import checkpoint, run_recbole
 from recbole_ext.learning_curve import curve_file, read_curve
 from tests.cold_world import noisy, write_cold_world
-from tests.helpers import LAMBDA, QUICK, same
+from tests.helpers import LAMBDA, QUICK, same, state_of_training
 from tests.test_resnetmf import write_ratings
 
 FORK = multiprocessing.get_context("fork")
 EPOCHS = 6
-NOT_COMPARED = ("config", "best_file", "machine")  # paths and names
 Step = Callable[[], None]
 
 
@@ -84,16 +83,12 @@ class Killable:
         curve = [{**point, "seconds": None} for point in read_curve(curve_file(best))]
         left = [file.name for file in best.parent.glob(f".{best.stem}*")]
         return {
-            "best": self._content(best),
-            "last": self._content(checkpoint.last_file(best)),
+            "best": state_of_training(best),
+            "last": state_of_training(checkpoint.last_file(best)),
             "curve": json.dumps(curve),
             "result": result,
             "unfinished files": left,
         }
-
-    def _content(self, file: Path) -> dict[str, Any]:
-        content = checkpoint.load_checkpoint(file, "cpu")
-        return {key: value for key, value in content.items() if key not in NOT_COMPARED}
 
     def _train(self, before: Step | None) -> None:
         os.chdir(self.folder)

@@ -29,26 +29,10 @@ def reading_checked(load_feat: Callable) -> Callable:
                 f"{path} cannot be read as an atomic file ({where}): check that row, the types "
                 "in the first one, and field_separator"
             ) from error
+        _check_ids(dataset, path, feature, source)
         if feature is not None:
-            _check_columns(dataset, path, feature, source)
+            _check_columns(dataset, path, feature)
         return feature
-
-    return load_checked
-
-
-def interactions_checked(load_inter_feat: Callable) -> Callable:
-    """Wrap ``Dataset._load_inter_feat``: there must be users, items and interactions."""
-
-    def load_checked(dataset: Dataset, token: str, dataset_path: str) -> None:
-        load_inter_feat(dataset, token, dataset_path)
-        found = [] if dataset.inter_feat is None else list(dataset.inter_feat.columns)
-        missing = [name for name in (dataset.uid_field, dataset.iid_field) if name not in found]
-        if missing:
-            raise ValueError(
-                f"{dataset_path}/{token}.inter: no column {' and '.join(missing)} among the loaded "
-                f"ones ({', '.join(found) or 'none'}); check the file's first line, load_col, "
-                "USER_ID_FIELD and ITEM_ID_FIELD"
-            )
 
     return load_checked
 
@@ -129,16 +113,27 @@ def preparing_checked(prepare: Callable) -> Callable:
     return prepare_checked
 
 
-def _check_columns(dataset: Dataset, path: Path, feature: DataFrame, source: Any) -> None:
-    ids = {FeatureSource.USER: dataset.uid_field, FeatureSource.ITEM: dataset.iid_field}
-    if source in ids and ids[source] not in feature:
+def _check_ids(dataset: Dataset, path: Path, feature: DataFrame | None, source: Any) -> None:
+    """Interactions are always needed; features may be left out, but not without their ids."""
+    uid, iid = dataset.uid_field, dataset.iid_field
+    if source == FeatureSource.INTERACTION:
+        wanted, hint = [uid, iid], ", load_col, USER_ID_FIELD and ITEM_ID_FIELD"
+    else:
+        ids = {FeatureSource.USER: [uid], FeatureSource.ITEM: [iid]}
+        wanted, hint = ids.get(source, []) if feature is not None else [], " and load_col"
+    found = [] if feature is None else list(feature.columns)
+    missing = [name for name in wanted if name not in found]
+    if missing:
         raise ValueError(
-            f"{path}: no column {ids[source]} among the loaded ones "
-            f"({', '.join(feature.columns)}); check the file's first line and load_col"
+            f"{path}: no column {' and '.join(missing)} among the loaded ones "
+            f"({', '.join(found) or 'none'}); check the file's first line{hint}"
         )
+
+
+def _check_columns(dataset: Dataset, path: Path, feature: DataFrame) -> None:
     for field in feature.columns:
         kind = dataset.field2type[field]
-        if field in ids.values() and kind != FeatureType.TOKEN:
+        if field in (dataset.uid_field, dataset.iid_field) and kind != FeatureType.TOKEN:
             raise ValueError(f"{path}: {field} must be of type token, as in {field}:token")
         if kind == FeatureType.FLOAT:
             _check_finite(path, field, feature[field].to_numpy())
