@@ -10,23 +10,43 @@ from typing import Any
 
 import pytest
 import torch
+from torch.utils.tensorboard import SummaryWriter
 
 ROOT = Path(__file__).resolve().parents[1]
 ML_1M = ROOT.parent / "shared" / "data" / "ml-1m"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def event_files() -> Iterator[list[SummaryWriter]]:
+    """TensorBoard's writers that are open; each has a thread that writes two minutes later."""
+    opened: list[SummaryWriter] = []
+
+    def open_one(folder: str) -> SummaryWriter:  # the working folder may be another one by then
+        opened.append(SummaryWriter(str(Path(folder).resolve())))
+        return opened[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("recbole.utils.utils.SummaryWriter", open_one)
+        yield opened
+
+
 @pytest.fixture(autouse=True)
-def clean_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """RecBole writes into the working folder, reads the command line and leaves log handlers."""
+def clean_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, event_files: list[SummaryWriter]
+) -> Iterator[None]:
+    """RecBole writes into the working folder, reads the command line, leaves what it opened."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["test"])
     torch.set_num_threads(1)
     torch.autograd.set_detect_anomaly(False)  # RecBole's SINE turns it on when it is imported
-    before = logging.root.handlers[:]
+    before, level = logging.root.handlers[:], logging.root.level
     yield
+    logging.root.setLevel(level)
     for handler in [h for h in logging.root.handlers if h not in before]:
         logging.root.removeHandler(handler)
         handler.close()
+    while event_files:
+        event_files.pop().close()
 
 
 @pytest.fixture
