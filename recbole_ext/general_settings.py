@@ -37,6 +37,8 @@ from recbole_ext.setting_kinds import (
 )
 
 _MODE = re.compile(r"full|labeled|(uni|pop)[1-9]\d*")
+# Weights, written without a point and called whole numbers in RecBole's yaml
+_NO_COUNTS = re.compile(r"\w*_weight|w_max|topk_factor|\w*anneal_steps")
 _LEFT_OUT = ("valid_and_test", "valid_only", "test_only")
 DISTRIBUTIONS = ("uniform", "popularity", "none", "None")
 LEARNERS = ("adam", "adamw", "sgd", "adagrad", "rmsprop", "sparse_adam")
@@ -73,7 +75,8 @@ def check_numbers(settings: Settings, model: str) -> None:
     text = path.read_text(encoding="utf-8") if path.is_file() else ""
     numbers = re.findall(r"^(\w+): *(-?[\d.e-]+) *# *\((int|float)\)", text, re.MULTILINE)
     for key, default, kind in numbers:
-        counts = kind == "int" and default.isdigit()  # DiffRec's noise_scale: 0.001 is called int
+        # DiffRec's noise_scale: 0.001 is called int, too
+        counts = kind == "int" and default.isdigit() and not _NO_COUNTS.fullmatch(key)
         valid = isinstance(settings[key], Integral if counts else Real)
         if isinstance(settings[key], bool) or not valid:
             what = "whole number" if counts else "number"
@@ -193,10 +196,12 @@ def _split(settings: Settings, key: str) -> None:
         if kind == "LS" and how in _LEFT_OUT:
             return
         ratios = how if isinstance(how, list | tuple) else ()
-        if kind == "RS" and all(is_number(n) and 0 <= n < math.inf for n in ratios) and sum(ratios):
+        some = all(is_number(n) and 0 <= n < math.inf for n in ratios) and sum(ratios) > 0
+        before_test = len(ratios) == 3 and some and sum(ratios[:2]) > 0
+        if (kind == "RS" and some) or (kind == "TS" and before_test):
             return
     raise ValueError(
-        f"{key} must be RS: with ratios, such as [0.8, 0.1, 0.1], or LS: with "
+        f"{key} must be RS: or TS: with ratios, such as [0.8, 0.1, 0.1], or LS: with "
         f"{', '.join(_LEFT_OUT)}; got {value!r}"
     )
 

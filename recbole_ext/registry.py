@@ -20,22 +20,20 @@ import recbole.data.dataset
 import recbole.data.utils
 import recbole.trainer
 from recbole.config import Config
+from recbole.evaluator.collector import Collector
 from recbole.model.abstract_recommender import AbstractRecommender
 from recbole.utils import get_trainer
 
 from recbole_ext import checkpoint, resuming
-from recbole_ext.data.atomic_checks import (
-    lists_checked,
-    preparing_checked,
-    reading_checked,
-)
+from recbole_ext.data import atomic_checks
 from recbole_ext.data.download import download
+from recbole_ext.evaluation.collecting import keeping_counts
 from recbole_ext.evaluation.frequency_groups import counting_ratings, reporting_groups
 from recbole_ext.finite import check_loss
 from recbole_ext.general_settings import check_general, check_numbers
 from recbole_ext.hyperparameters import Settings, nearest
 from recbole_ext.literals import convert_settings, without_load
-from recbole_ext.locations import PROPERTIES, model_names
+from recbole_ext.locations import PROPERTIES, model_names, recbole_folder
 from recbole_ext.names import check_names, check_valid_metric
 from recbole_ext.recording import timed
 
@@ -76,8 +74,8 @@ def register_model(
 
     Args:
         model: the model's class; its name is the model's name.
-        properties: yaml with the model's hyper-parameters; by default this package's
-            ``properties/model/<Name>.yaml``.
+        properties: yaml with the model's hyper-parameters, beside those of the models that it
+            extends; by default this package's ``properties/model/<Name>.yaml``.
         trainer: its trainer; by default RecBole's for the model's type.
         dataset: its dataset; by default RecBole's for the model's type.
 
@@ -143,13 +141,15 @@ def install() -> None:
     recbole.data.utils.pickle = without_load()
     data = recbole.data.dataset.Dataset
     _replace(data, "_download", download)
-    _replace(data, "_load_feat", reading_checked)
-    _replace(data, "_data_processing", lists_checked)
+    _replace(data, "_load_feat", atomic_checks.reading_checked)
+    _replace(data, "_data_processing", atomic_checks.lists_checked)
+    _replace(data, "sort", atomic_checks.sorting_checked)
     for step in ("_from_scratch", "_change_feat_format"):
-        _replace(data, step, preparing_checked)
+        _replace(data, step, atomic_checks.preparing_checked)
     if not hasattr(trainer.__dict__.get("__new__", _extended), "_replaced_by_recbole_ext"):
         raise RuntimeError("recbole_ext needs RecBole 1.2.1: its Trainer has a __new__ now")
     trainer.__new__ = _extended
+    _replace(Collector, "get_data_struct", keeping_counts)
     _replace(trainer, "_check_nan", lambda _: check_loss)
     _replace(trainer, "_save_checkpoint", lambda _: checkpoint.save_checkpoint)
     _replace(trainer, "resume_checkpoint", lambda _: resuming.resume_checkpoint)
@@ -198,7 +198,8 @@ def _with_registered_properties(original: Callable) -> Callable:
         original(config, model, model_class, data)
         checkpoint.trust(model_class)  # for files that RecBole's pre-training writes itself
         if model in _PROPERTIES_OF:
-            config._update_internal_config_dict(_PROPERTIES_OF[model])
+            for path in _properties(model_class):
+                config._update_internal_config_dict(path)
             _load_preset(config, model)
         elif any(config.external_config_dict.get(key) is not None for key in _EXTENSIONS):
             _load_extensions(config, model, model_class)
@@ -220,6 +221,14 @@ def _with_registered_properties(original: Callable) -> Callable:
             model_class.check_hyperparameters(final)
 
     return load_internal_config_dict
+
+
+def _properties(model_class: type) -> list[Path]:
+    """The yaml files of a registered model and of the models that it extends, its own last."""
+    theirs = recbole_folder() / "properties" / "model"
+    names = [base.__name__ for base in reversed(model_class.__mro__)]
+    paths = [_PROPERTIES_OF.get(name, theirs / f"{name}.yaml") for name in names]
+    return [path for path in paths if path.is_file()]
 
 
 def _settings(config: Config) -> Settings:

@@ -37,6 +37,7 @@ SETTINGS: list[tuple[str, dict[str, Any], str]] = [
     ("BPR", {"eval_args": {"split": {"LS": "valid_and_test"}, "order": "TO"}}, ""),
     ("BPR", {"eval_args": {"mode": {"valid": "uni100"}}}, ""),
     ("BPR", {"eval_args": {"split": {"RS": [8, 2]}}}, ""),
+    ("BPR", {"eval_args": {"split": {"TS": [8, 1, 1]}}}, ""),
     ("BPR", {"eval_args": {"split": None, "order": None}, "benchmark_filename": PARTS}, ""),
     ("BPR", {"train_neg_sample_args": {"distribution": "popularity", "alpha": 0.5}}, ""),
     ("BPR", {"train_neg_sample_args": {"dynamic": True, "candidate_num": 5}}, ""),
@@ -53,6 +54,10 @@ SETTINGS: list[tuple[str, dict[str, Any], str]] = [
     ("BERT4Rec", {"transform": "mask_itemseq", "train_neg_sample_args": None}, ""),
     ("SASRecCPR", {"reranker_CAN_NUM": "500,100,20", "train_neg_sample_args": None}, ""),
     ("WideDeep", {"mlp_hidden_size": [8]}, ""),
+    ("DCN", {"reg_weight": 0.5}, ""),
+    ("SimpleX", {"negative_weight": 0.5}, ""),
+    ("LDiffRec", {"w_max": 0.9, "anneal_steps": 1e3}, ""),
+    ("FEARec", {"topk_factor": 1.5, "train_neg_sample_args": None}, ""),
 ]
 HEADER = ["user_id:token", "item_id:token", "rating:float", "timestamp:float"]
 ROWS = [

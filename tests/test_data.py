@@ -41,11 +41,44 @@ def test_a_missing_column(write_dataset: Callable[..., str]) -> None:
         Run(**settings(path))
 
 
+@pytest.mark.parametrize("split", [{"RS": [0.8, 0.0, 0.2]}, {"LS": "test_only"}])
+def test_a_validation_set_that_nobody_asked_for(
+    split: dict[str, object], write_dataset: Callable[..., str]
+) -> None:
+    given = settings(write_dataset(small_world()), eval_args={"split": split})
+    assert Run(**given, lambda_source="holdout").fit().test()["recall@10"] > 0
+    with pytest.raises(ValueError, match="lambda_source: split needs a validation set"):
+        Run(**given).fit()
+
+
 def test_a_validation_set_without_positives(write_dataset: Callable[..., str]) -> None:
-    path = write_dataset(small_world())
-    split = {"split": {"RS": [0.8, 0.0, 0.2]}, "group_by": "user", "order": "RO", "mode": "full"}
+    given = settings(write_dataset([(1, 1), (2, 2)]), topk=1, valid_metric="MRR@1")
     with pytest.raises(ValueError, match=r"the validation set has no positives; change eval_args"):
-        Run(**settings(path, eval_args=split))
+        Run(**given)
+
+
+@pytest.mark.parametrize("evaluation", [{"order": "TO"}, {"split": {"TS": [0.8, 0.1, 0.1]}}])
+def test_a_split_by_time(
+    evaluation: dict[str, object], tmp_path: Path, write_dataset: Callable[..., str]
+) -> None:
+    header = "user_id:token\titem_id:token\trating:float\ttimestamp:float"
+    pairs = [(u, i) for u in range(20) for i in range(14) if (u + i) % 7]
+    rows = [(u, f"{i}\t{1 + (u + i) % 5}\t{u + 100 * i}") for u, i in pairs]
+    given = {"dataset": "world", "data_path": write_dataset(rows, header=header)}
+    labeled = {"eval_args": {**evaluation, "mode": "labeled"}}
+    for model in ("BPR", "LambdaOptMF"):
+        ranks = {"eval_args": evaluation, "load_col": None, "topk": 5, "valid_metric": "MRR@5"}
+        assert Run(model, **given, **ranks).fit().test()["recall@5"] > 0
+    parts = Run("ResNetMF", **given, **labeled).fit().data
+    items = parts[0]._dataset.inter_feat["timestamp"], parts[2]._dataset.inter_feat["timestamp"]
+    assert items[0].float().mean() < items[1].float().mean()
+
+
+def test_a_split_by_time_without_times(write_dataset: Callable[..., str]) -> None:
+    given = settings(write_dataset(small_world()), eval_args={"order": "TO"})
+    for model in ("BPR", "LambdaOptMF"):
+        with pytest.raises(ValueError, match="order: TO needs the column timestamp, which is not"):
+            Run(model, **given)
 
 
 def test_a_split_without_three_parts(write_dataset: Callable[..., str]) -> None:

@@ -168,6 +168,12 @@ def test_a_value_out_of_range_is_named_before_any_data_is_loaded(
         run_recbole("ResNetMF", "no-such-data", None, settings)
 
 
+def test_the_columns_follow_the_names_of_the_fields(rated: dict[str, Any]) -> None:
+    file = Path(rated["data_path"]) / "rated" / "rated.inter"
+    file.write_text(file.read_text().replace("rating:float", "stars:float"))
+    assert Run("ResNetMF", **rated, RATING_FIELD="stars").fit().test()["rmse"] > 0
+
+
 def test_ratings_that_are_not_loaded_are_named(rated: dict[str, Any]) -> None:
     columns = {"inter": ["user_id", "item_id"]}
     with pytest.raises(ValueError, match=r"rated.inter: no column rating among the loaded ones"):

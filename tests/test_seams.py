@@ -87,6 +87,20 @@ def test_config_reads_the_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Config("BPR", "ml-100k")["epochs"] == 7
 
 
+def test_metrics_of_what_is_counted(world: dict[str, Any]) -> None:
+    """RecBole 1.2.1 fails on each of the four; the plugin mends it."""
+    names = ["Recall", "ItemCoverage", "GiniIndex", "AveragePopularity", "TailPercentage"]
+    run = Run("Pop", **world, metrics=names, topk=[2], valid_metric="Recall@2", epochs=1).fit()
+    found = run.test()
+    items = run.data[0]._dataset.item_num - 1
+    shown = round(found["itemcoverage@2"] * (items + 1))  # RecBole counts the padding item, too
+    assert 2 <= shown <= items
+    assert found == run.test()
+    assert found["averagepopularity@2"] > 0
+    assert 0 < found["giniindex@2"] < 1
+    assert 0 <= found["tailpercentage@2"] <= 1
+
+
 def test_trainer_methods_that_are_replaced_or_called() -> None:
     trainer = recbole.trainer.Trainer
     assert parameters(trainer._save_checkpoint) == ["self", "epoch", "verbose", "kwargs"]

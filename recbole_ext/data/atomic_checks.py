@@ -97,6 +97,20 @@ def lists_checked(process: Callable) -> Callable:
     return process_checked
 
 
+def sorting_checked(sort: Callable) -> Callable:
+    """Wrap ``Dataset.sort``, by which ``order: TO`` splits: the column must be loaded."""
+
+    def sort_checked(dataset: Dataset, by: str, *args: Any, **kwargs: Any) -> None:
+        if by == dataset.time_field and by not in dataset.inter_feat:
+            raise ValueError(
+                f"dataset {dataset.dataset_name}: eval_args.order: TO needs the column {by}, which "
+                "is not loaded; check load_col, TIME_FIELD and the file's first line"
+            )
+        sort(dataset, by, *args, **kwargs)
+
+    return sort_checked
+
+
 def preparing_checked(prepare: Callable) -> Callable:
     """Wrap a step of RecBole's preparation, for what nobody has thought of."""
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from recbole.data.dataset import Dataset
 
+LEFT_ONE_OUT = {"valid_and_test": (1, 1, 1), "valid_only": (1, 1, 0), "test_only": (1, 0, 1)}
+
 
 class CheckedDataset(Dataset):
     """A ``Dataset`` with an early, readable error for too little data and empty parts."""
@@ -22,8 +24,7 @@ class CheckedDataset(Dataset):
     def build(self) -> list[Dataset]:
         """Split into training, validation and test parts.
 
-        Only leave-one-out splits that say so (``LS: valid_only``, ``test_only``) may leave a part
-        empty.
+        A part may be empty if the split says so (``LS: valid_only``, ``test_only``, ``RS`` with 0).
 
         Raises:
             ValueError: naming the part without positives.
@@ -36,9 +37,11 @@ class CheckedDataset(Dataset):
             raise ValueError(
                 f"{source} must give three parts (training, validation, test), got {value}"
             )
-        asked_for = (split or {}).get("LS") in ("valid_only", "test_only")
-        for name, part in zip(("training", "validation", "test"), parts, strict=True):
-            if len(part) == 0 and (name == "training" or not asked_for):
+        (kind, how), *_ = (split or {"RS": (1, 1, 1)}).items()
+        shares = LEFT_ONE_OUT[how] if kind == "LS" else how
+        names = ("training", "validation", "test")
+        for name, part, share in zip(names, parts, shares, strict=True):
+            if len(part) == 0 and (name == "training" or share):
                 raise ValueError(
                     f"dataset {self.dataset_name}: the {name} set has no positives; change "
                     f"{source}, got {value}"

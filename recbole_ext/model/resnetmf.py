@@ -67,8 +67,12 @@ class ResNetMF(GeneralRecommender):
 
     @classmethod
     def derived_settings(cls, config: Settings) -> dict[str, Any]:
-        """Defaults that follow from others: what a label is, and how a ranking is evaluated."""
-        return derived_rating_settings(config)
+        """Defaults that follow from others: label and evaluation, and the columns they need."""
+        fields = [config["USER_ID_FIELD"], config["ITEM_ID_FIELD"], config["RATING_FIELD"]]
+        evaluation = config["eval_args"] or {}
+        if evaluation.get("order") == "TO" or "TS" in (evaluation.get("split") or {}):
+            fields.append(config["TIME_FIELD"])
+        return {**derived_rating_settings(config), "load_col": {"inter": fields}}
 
     def forward(self, users: Tensor, items: Tensor) -> Tensor:
         """Ratings as learnt, not clipped, shape: [batch_size].

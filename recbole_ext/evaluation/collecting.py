@@ -1,0 +1,28 @@
+"""What RecBole's collector gives to its metrics, where it is not all tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from recbole.evaluator.collector import Collector, DataStruct
+from torch import Tensor
+
+
+def keeping_counts(get_data_struct: Callable) -> Callable:
+    """Wrap ``Collector.get_data_struct``, which moves all it has to the CPU as if it were tensors.
+
+    The number of items and how often each was rated are none, so that in RecBole 1.2.1 all metrics
+    that need them fail (ItemCoverage, GiniIndex, AveragePopularity, TailPercentage).
+    """
+
+    def get_with_counts(collector: Collector) -> DataStruct:
+        data = collector.data_struct
+        counts = {k: v for k, v in data._data_dict.items() if not isinstance(v, Tensor)}
+        for key in counts:
+            del data[key]
+        found = get_data_struct(collector)
+        for key, value in counts.items():
+            data[key] = found[key] = value
+        return found
+
+    return get_with_counts
