@@ -19,9 +19,9 @@ Point = dict[str, Any]
 
 
 def curve_file(checkpoint: str | Path) -> Path:
-    """Where the curve of a run with such a checkpoint is."""
+    """Where the curve of a run with such a checkpoint, its best or its last, is."""
     path = Path(checkpoint)
-    return path.with_name(path.stem + SUFFIX)
+    return path.with_name(path.stem.removesuffix("-last") + SUFFIX)
 
 
 def write_curve(points: Sequence[Point], path: Path) -> None:

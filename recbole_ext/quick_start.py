@@ -40,13 +40,24 @@ def run(
     port: str = "5678",
     group_offset: int = 0,
 ) -> Settings | None:
-    """``recbole.quick_start.run``: one process, or one for each GPU; same arguments."""
+    """``recbole.quick_start.run``: one process, or one for each GPU; same arguments.
+
+    Raises:
+        ValueError: as :func:`run_recbole`, and for more processes than there are GPUs, or for a
+            model that trains in one.
+    """
     if nproc == 1 and world_size <= 0:
         return run_recbole(model, dataset, config_file_list, config_dict, saved)
     settings = PluginSettings(copy.deepcopy(config_dict or {}))
     config = checked_config(model, dataset, config_file_list, settings)
     if getattr(trainer_of(config), "one_process", False):
         raise ValueError(f"nproc must be 1, got {nproc}: {config['model']} trains in one process")
+    named = str(config["gpu_id"]).split(",")
+    if len(named) < nproc or torch.cuda.device_count() < nproc:  # RecBole: NCCL, a GPU a process
+        raise ValueError(
+            f"nproc: {nproc} processes need {nproc} GPUs: gpu_id is {config['gpu_id']!r}, and "
+            f"torch sees {torch.cuda.device_count()} of them"
+        )
     from recbole.quick_start import run
 
     return run(

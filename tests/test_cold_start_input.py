@@ -91,6 +91,17 @@ def test_bad_input_is_named(
         Run("MeLU", **{**world, **settings})
 
 
+def test_a_split_that_cold_start_passes_over_is_warned_about(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    world = write_cold_world(tmp_path / "data", noisy)
+    Run("MeLU", **world)
+    assert "passed over" not in caplog.text
+    Run("MeLU", **world, eval_args={"split": {"RS": [6, 2, 2]}, "order": "TO", "mode": "labeled"})
+    assert "split into users and items, cold and warm" in caplog.text
+    assert "split, order are passed over" in caplog.text
+
+
 def test_a_threshold_that_nothing_passes_is_named() -> None:
     rule = {"cold_item_rule": "field", "cold_item_field": "release_year"}
     with pytest.raises(ValueError, match=r"makes 0 of \d+ items cold.*the threshold is 3000"):

@@ -53,6 +53,10 @@ def test_a_resumed_run_goes_on_with_its_curve(world: dict[str, Any]) -> None:
     assert resumed["curve"][0]["epoch"] == 0
 
 
+def test_the_last_state_has_the_curve_of_its_run() -> None:
+    assert curve_file("saved/a-last.pth") == curve_file("saved/a.pth") == Path("saved/a-curve.csv")
+
+
 def test_a_damaged_curve_does_not_stop_a_resumed_run(world: dict[str, Any]) -> None:
     first = train(world, epochs=2, **RANKING)
     file = curve_file(first["checkpoint"])

@@ -212,6 +212,15 @@ def test_new_users_get_what_those_of_their_taste_like(
     assert (asked["worth"] > 0).all()
 
 
+def test_there_is_nothing_to_ask_where_all_lists_are_one(world: dict[str, Any]) -> None:
+    run = Run("Pop", **world, epochs=1).fit()
+    recommender = FoldingRecommender(run.config, run.model, run.data[0]._dataset)
+    ratings = pd.DataFrame({"user_id": ["x"], "item_id": [0]})
+    assert len(recommender.recommend(None, ratings, topk=3).table) == 3
+    with pytest.raises(ValueError, match="Pop has the same list for everybody, so that there is"):
+        recommender.ask_next(None, ratings)
+
+
 def test_the_command(
     cold_world: dict[str, Any], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

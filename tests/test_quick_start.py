@@ -78,6 +78,8 @@ def test_run_passes_its_arguments_on(tmp_path: Path) -> None:
 def test_several_processes_are_refused_before_they_start() -> None:
     with pytest.raises(ValueError, match="nproc must be 1, got 2: LambdaOptMF trains in one proc"):
         recbole_ext.run("LambdaOptMF", "ml-100k", config_dict=dict(QUICK), nproc=2)
+    with pytest.raises(ValueError, match="nproc: 9 processes need 9 GPUs: gpu_id is '0', and "):
+        recbole_ext.run("BPR", "ml-100k", config_dict=dict(QUICK), nproc=9)
 
 
 @pytest.mark.parametrize(

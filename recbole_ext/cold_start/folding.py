@@ -24,6 +24,7 @@ from recbole_ext.functional.fold_in import (
 MOST_USERS, MOST_OTHERS = 4000, 2000  # whose scores make the space; items that stand for all
 USERS_IN_A_BATCH = 256
 DEFAULT_RANK = 64
+ALIKE = 1e-10  # what users' scores differ by, beside the scores themselves, when they are rounded
 
 
 class FoldingRecommender(Recommender):
@@ -46,10 +47,20 @@ class FoldingRecommender(Recommender):
 
     @torch.no_grad()
     def worth_asking(self, users: NewUsers) -> Tensor:
-        """How uncertain each item's score still is, times the share of users that know the item."""
-        axes, noise = self.space.axes, self.noise
+        """How uncertain each item's score still is, times the share of users that know the item.
+
+        Raises:
+            ValueError: if the model scores alike for everybody.
+        """
+        mean, axes, variance = self.space
+        noise = self.noise
+        if variance.sum() <= ALIKE * mean.square().sum():
+            raise ValueError(
+                f"{type(self.model).__name__} has the same list for everybody, so that there is "
+                "nothing to ask; it recommends without"
+            )
         rows = axes[users.ratings.items] * users.ratings.mask.unsqueeze(-1)
-        precision = rows.mT @ rows / noise + torch.diag(1 / self.space.variance)
+        precision = rows.mT @ rows / noise + torch.diag(1 / variance)
         uncertain = (axes.mT * torch.linalg.solve(precision, axes.mT)).sum(1)
         return uncertain * self._popularity
 

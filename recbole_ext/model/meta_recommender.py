@@ -62,6 +62,12 @@ class MetaRecommender(GeneralRecommender):
         for key in ("enable_amp", "enable_scaler"):
             if config[key]:
                 raise ValueError(f"{key} must be False: {cls.__name__} trains in full precision")
+        ignored = [key for key in ("split", "order", "group_by") if key in config["eval_args"]]
+        if ignored:
+            getLogger().warning(
+                f"eval_args: {cls.__name__} makes its own split into users and items, cold and "
+                f"warm (cold_user_ratio and others); {', '.join(ignored)} are passed over"
+            )
         if settings.warm_evaluation == "training" and ranks(config):
             raise ValueError(
                 "warm_evaluation: training is for value metrics: a ranking would be of training "
