@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from recbole.model.general_recommender import BPR
 from recbole.utils import InputType, ModelType
 
 from recbole_ext.functional.lookahead import OPTIMIZERS
@@ -122,6 +123,12 @@ class BilevelSettings:
             )
         if self.meta_gradient == "higher" and self.sparse_embeddings:
             raise ValueError("meta_gradient: higher needs learner: adam or sgd, got 'sparse_adam'")
+        if config["repeatable"]:
+            raise ValueError(
+                f"repeatable must be False with regularizer: lambda_opt, got "
+                f"{config['repeatable']!r}: where the rest of the validation ratings selects the "
+                "epoch, what λ learns from would be ranked, and count as wrong"
+            )
         if config["clip_grad_norm"]:
             raise ValueError(
                 f"clip_grad_norm must be empty with regularizer: lambda_opt, got "
@@ -136,14 +143,19 @@ def check_extended(model_class: type, config: Settings) -> None:
         ValueError: naming the key and its value.
     """
     name = model_class.__name__
+    kind = getattr(model_class, "type", None), getattr(model_class, "input_type", None)
+    if kind != (ModelType.GENERAL, InputType.PAIRWISE):
+        raise ValueError(f"regularizer: lambda_opt needs a general pairwise model; {name} is none")
     settings = BilevelSettings.read(config)
     if not settings.learns_lambda:
         raise ValueError(
             f"regularizer: {settings.regularizer} is for LambdaOptMF; {name} takes lambda_opt, or "
             "no regularizer and its own reg_weight"
         )
-    kind = getattr(model_class, "type", None), getattr(model_class, "input_type", None)
-    if kind != (ModelType.GENERAL, InputType.PAIRWISE):
-        raise ValueError(f"regularizer: lambda_opt needs a general pairwise model; {name} is none")
     if settings.sparse_embeddings:
         raise ValueError(f"learner: sparse_adam is for LambdaOptMF; {name} takes adam or sgd")
+    if settings.lambda_source == "holdout" and not issubclass(model_class, BPR):
+        raise ValueError(
+            f"lambda_source: holdout is for LambdaOptMF and BPR: {name} may keep all training "
+            "ratings in a graph, those that are then held out among them; set lambda_source: split"
+        )

@@ -41,6 +41,19 @@ def test_ndcg_is_that_of_scikit_learn_with_ties_and_padding(gain: str, cutoff: i
     np.testing.assert_allclose(found.numpy(), wanted, rtol=1e-12)
 
 
+def test_ndcg_of_ratings_below_0_counts_from_the_least() -> None:
+    mask = torch.ones(1, 3, dtype=torch.double)
+    ratings = torch.tensor([[-10.0, 8.0, 3.0]], dtype=torch.double)
+    for gain in ("linear", "exponential"):
+        for scores in (torch.tensor([[3.0, 1.0, 2.0]]), torch.tensor([[1.0, 1.0, 2.0]])):
+            found = graded_ndcg(scores.double(), ratings, mask, 2, gain, worthless=-10.0)
+            wanted = graded_ndcg(scores.double(), ratings + 10, mask, 2, gain)
+            assert 0 < wanted.item() < 1
+            assert found.item() == pytest.approx(wanted.item())
+    large = graded_ndcg(-ratings, ratings * 100, mask, 3, "exponential", worthless=-1000.0)
+    assert large.item() == pytest.approx(0.5)  # 2^1800 is no number; the best stands third
+
+
 def test_factors_are_those_of_alternating_least_squares_written_out() -> None:
     random = np.random.default_rng(1)
     users, items = (x.reshape(-1) for x in np.meshgrid(range(6), range(5)))

@@ -216,7 +216,8 @@ def test_several_processes_are_refused(world: dict[str, Any]) -> None:
 
 
 def test_the_preset_for_one_step_applies(world: dict[str, Any]) -> None:
-    run = Run("LightGCN", **world, regularizer="lambda_opt", preset="one-step")
+    asked = {**world, "regularizer": "lambda_opt", "preset": "one-step"}
+    run = Run("LightGCN", **asked, lambda_source="split")
     assert run.config["meta_gradient"] == "analytic"
     assert run.config["embedding_size"] == 8
 
@@ -235,6 +236,7 @@ def test_only_who_asks_gets_the_bilevel_trainer(world: dict[str, Any]) -> None:
         ("LightGCN", {"regularizer": "fixed"}, "LightGCN takes lambda_opt, or no regularizer"),
         ("LightGCN", {"regularizer": "l1"}, "regularizer must be one of lambda_opt"),
         ("LightGCN", {"learner": "sparse_adam"}, "sparse_adam is for LambdaOptMF"),
+        ("LightGCN", {"preset": "one-step"}, "lambda_source: holdout is for LambdaOptMF and BPR"),
         ("SimpleX", {}, "SimpleX has no user_embedding"),
     ],
 )

@@ -42,7 +42,8 @@ def test_expected_shares_by_enumeration(weights: list[float]) -> None:
         total = sum(weights[i] for i in candidates)
         for negative in candidates:
             of_items[negative] += weights[negative] / total / len(users)
-    found = expected_shares(users, items, n_users, torch.tensor(weights))
+    owned = torch.unique(torch.stack([users, items]), dim=1)
+    found = expected_shares(users, items, n_users, torch.tensor(weights), owned)
     expected = torch.tensor(of_users).double(), torch.tensor(of_items).double()
     torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-12)
 

@@ -85,7 +85,8 @@ class World:
         if kind == "table":
             return torch.ones(N_USERS).double(), torch.ones(N_ITEMS).double()
         users, positives, _ = triples(TRAIN + MORE)
-        return expected_shares(users, positives, N_USERS, torch.arange(N_ITEMS))
+        owned = torch.unique(torch.stack([users, positives]), dim=1)
+        return expected_shares(users, positives, N_USERS, torch.arange(N_ITEMS), owned)
 
     def _sides(self, kind: str) -> list[Side]:
         shares = self.shares(kind) or (None, None)

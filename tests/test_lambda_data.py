@@ -23,24 +23,30 @@ ANALYTIC = {"meta_gradient": "analytic"}
         {"distribution": "popularity", "sample_num": 3},
     ],
 )
-def test_expected_shares_are_those_of_the_drawn_batches(negatives: dict[str, Any]) -> None:
+@pytest.mark.parametrize("source", ["split", "holdout"])
+def test_expected_shares_are_those_of_the_drawn_batches(
+    negatives: dict[str, Any], source: str
+) -> None:
     run = Run(
         lookahead_penalty="expected",
         **ANALYTIC,
+        lambda_source=source,
         train_neg_sample_args=negatives,
         train_batch_size=4096,
     )
     loader, _ = run.trainer._set_up_lambda(*run.data[:2])
-    counts, total = torch.zeros(run.model.n_items), 0
-    for _ in range(6):
+    drawn, total = torch.zeros(run.model.n_items), 0
+    rated = loader._dataset.inter_feat["item_id"].bincount(minlength=run.model.n_items)
+    for _ in range(10):
         for batch in loader:
-            for key in ("item_id", "neg_item_id"):
-                counts += torch.bincount(batch[key], minlength=run.model.n_items)
+            drawn += torch.bincount(batch["neg_item_id"], minlength=run.model.n_items)
             total += len(batch)
-    expected = run.trainer._lookahead.item.shares
-    for some in (expected.argsort()[-200:], expected.argsort()[1:-800]):  # busy and rare items
-        drawn = (counts[some] / total).sum()
-        assert drawn.item() == pytest.approx(expected[some].sum().item(), rel=0.05)
+    positive = rated / rated.sum()
+    expected = run.trainer._lookahead.item.shares - positive  # of the negatives
+    busiest = rated.argsort(descending=True)
+    for some in (busiest[:50], busiest[50:500], busiest[500:]):
+        share = expected[some].sum().item()
+        assert (drawn[some] / total).sum().item() == pytest.approx(share, rel=0.015)
 
 
 def pairs(dataset: Any) -> set[tuple[int, int]]:
@@ -60,6 +66,20 @@ def test_holdout_and_training_share_no_rating() -> None:
     # a held-out item is masked in evaluation and never drawn as a negative
     used = loader._sampler.used_ids
     assert all(item in used[user] for user, item in pairs(held_out))
+
+
+def test_ratings_on_both_sides_are_told(
+    write_dataset: Callable[..., str], caplog: pytest.LogCaptureFixture
+) -> None:
+    pairs = [(u, i) for u in range(20) for i in range(20) if (u + i) % 3]
+    for twice, told in (([], False), (pairs[::2], True)):
+        path = write_dataset([*pairs, *twice])
+        settings = {"dataset": "world", "data_path": path, "load_col": None}
+        for source in ("split", "holdout"):
+            caplog.clear()
+            run = Run(**settings, lambda_source=source)
+            run.trainer._set_up_lambda(*run.data[:2])
+            assert ("that λ learns from are of a user and an item" in caplog.text) is told
 
 
 @pytest.mark.parametrize(("n", "ratio", "expected"), [(4, 0.1, 0), (6, 0.1, 1), (1, 0.9, 0)])

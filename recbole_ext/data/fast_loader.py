@@ -28,9 +28,7 @@ class FastSampler(Sampler):
 
     def __init__(self, sampler: Sampler) -> None:
         self.__dict__.update(sampler.__dict__)
-        used = self.used_ids  # [n_users], a set of items each
-        users = np.repeat(np.arange(len(used)), [len(items) for items in used])
-        items = np.fromiter(chain.from_iterable(used), dtype=np.int64, count=len(users))
+        users, items = used_pairs(sampler)
         self._pairs = np.append(np.sort(users * self.item_num + items), np.iinfo(np.int64).max)
 
     def sample_by_key_ids(self, key_ids: np.ndarray, num: int) -> Tensor:
@@ -52,6 +50,13 @@ class FastSampler(Sampler):
         used = np.empty(len(pairs), dtype=bool)
         used[order] = self._pairs[found] == pairs[order]
         return used
+
+
+def used_pairs(sampler: Sampler) -> tuple[np.ndarray, np.ndarray]:
+    """Users and the items that are never drawn for them, shape: [pairs] each."""
+    used = sampler.used_ids  # [n_users], a set of items each
+    users = np.repeat(np.arange(len(used)), [len(items) for items in used])
+    return users, np.fromiter(chain.from_iterable(used), dtype=np.int64, count=len(users))
 
 
 def fast_sampler(sampler: Sampler) -> Sampler:

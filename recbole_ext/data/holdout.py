@@ -67,6 +67,15 @@ def split_validation(
     return _split(loader, held_out)
 
 
+def in_common(one: Dataset, other: Dataset) -> int:
+    """How many ratings of ``other`` are of a user and an item that ``one`` has, too."""
+    ours, theirs = (
+        part.inter_feat[part.uid_field] * part.item_num + part.inter_feat[part.iid_field]
+        for part in (one, other)
+    )
+    return int(np.isin(theirs.numpy(), ours.numpy()).sum())
+
+
 def _users(dataset: Dataset) -> pd.Series:
     return pd.Series(dataset.inter_feat[dataset.uid_field].numpy())
 

@@ -8,6 +8,7 @@ from recbole.data.dataset import Dataset
 from recbole.sampler import Sampler
 from torch import Tensor
 
+from recbole_ext.data.fast_loader import used_pairs
 from recbole_ext.functional.bpr import Triples
 
 
@@ -38,6 +39,10 @@ class TripleSampler:
             weight = counts.double() ** self.sampler.alpha
         weight[0] = 0.0  # the padding item
         return weight
+
+    def owned(self) -> Tensor:
+        """Users and items that are never negatives of theirs, each pair once, shape: [2, pairs]."""
+        return torch.from_numpy(np.stack(used_pairs(self.sampler)))
 
     def draw(self, batch_size: int) -> Triples:
         """Draw ``batch_size`` triples."""

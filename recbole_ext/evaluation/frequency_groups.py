@@ -113,8 +113,15 @@ def counting_ratings(fit: Callable) -> Callable:
 
 
 def rating_counts(dataset: Dataset) -> tuple[Tensor, Tensor]:
-    """Ratings of each user, shape: [n_users], and of each item, shape: [n_items]."""
+    """Training ratings of each user, shape: [n_users], and of each item, shape: [n_items].
+
+    Args:
+        dataset: the training part; of cold-start tasks it holds support sets as well, which are
+            not counted.
+    """
     users, items = (dataset.inter_feat[field] for field in (dataset.uid_field, dataset.iid_field))
+    if hasattr(dataset, "split"):
+        users, items, _ = dataset.split.training_ratings
     return (
         users.bincount(minlength=dataset.user_num),
         items.bincount(minlength=dataset.item_num),

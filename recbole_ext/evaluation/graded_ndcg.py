@@ -9,7 +9,12 @@ GAINS = ("linear", "exponential")
 
 
 def graded_ndcg(
-    scores: Tensor, ratings: Tensor, mask: Tensor, cutoff: int, gain: str = "linear"
+    scores: Tensor,
+    ratings: Tensor,
+    mask: Tensor,
+    cutoff: int,
+    gain: str = "linear",
+    worthless: float = 0.0,
 ) -> Tensor:
     """NDCG of each task's query in the order of its scores; over the orders that ties leave open.
 
@@ -20,6 +25,8 @@ def graded_ndcg(
         cutoff: length of the list.
         gain: of a rating: ``linear``, the rating itself (as MeLU's published figures), or
             ``exponential``, ``2^rating − 1``.
+        worthless: the rating without gain, from which others are counted; below 0 where ratings
+            are. What is rated lower has no gain either.
 
     Returns:
         NaN for a task without gain, shape: [tasks]
@@ -27,7 +34,10 @@ def graded_ndcg(
     Reference:
         Järvelin, Kekäläinen. TOIS 2002. Ties: McSherry, Najork. ECIR 2008.
     """
-    gains = (ratings if gain == "linear" else 2**ratings - 1) * mask
+    gains = (ratings - worthless).clamp(min=0) * mask
+    if gain == "exponential":  # over the task's largest, as 2^200 is no number
+        largest = gains.amax(-1, keepdim=True)
+        gains = (2 ** (gains - largest) - 2**-largest) * mask
     found = (gains * _expected_discount(scores, mask, cutoff)).sum(-1)
     best = (gains * _expected_discount(gains, mask, cutoff)).sum(-1)
     return found / best

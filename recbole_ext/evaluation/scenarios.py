@@ -116,8 +116,9 @@ def _measure(
     }
     for gain in GAINS:
         for cutoff in CUTOFFS:
-            ndcg = graded_ndcg(scores, query.ratings, query.mask, cutoff, gain)
-            measured[f"ndcg_{gain}@{cutoff}"] = ndcg
+            measured[f"ndcg_{gain}@{cutoff}"] = graded_ndcg(
+                scores, query.ratings, query.mask, cutoff, gain, worthless=min(0, rating_range[0])
+            )
     return measured
 
 

@@ -40,11 +40,11 @@ def batch_shares(ids: Tensor, n_rows: int, batch_size: int) -> Tensor:
 
 
 def expected_shares(
-    users: Tensor, items: Tensor, n_users: int, negative_weight: Tensor
+    users: Tensor, items: Tensor, n_users: int, negative_weight: Tensor, owned: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Expectation of :func:`batch_shares` over batches of uniformly drawn ratings and negatives.
 
-    A user's negative is drawn by weight among the items that are not the user's own.
+    A user's negative is drawn by weight among the items that the user does not own.
 
     Args:
         users: user of each training interaction, shape: [n_interactions]
@@ -52,6 +52,7 @@ def expected_shares(
         n_users: number of users, with RecBole's padding row 0.
         negative_weight: how likely an item is drawn as a negative, up to a factor; 0 for RecBole's
             padding item 0, shape: [n_items]
+        owned: users and items that are never drawn for them, each pair once, shape: [2, pairs]
 
     Returns:
         Shares of the users, shape: [n_users], and of the items, shape: [n_items].
@@ -60,9 +61,8 @@ def expected_shares(
     user_share = torch.bincount(users, minlength=n_users).double() / total
     item_share = torch.bincount(items, minlength=n_items).double() / total
     weight = negative_weight.double()
-    own = torch.unique(torch.stack([users, items]), dim=1)  # [2, distinct interactions]
-    own_weight = torch.bincount(own[0], weights=weight[own[1]], minlength=n_users)
+    own_weight = torch.bincount(owned[0], weights=weight[owned[1]], minlength=n_users)
     # P(negative = i) = w_i · Σ_u share_u / (candidates' weight), over users who do not own i
     per_weight = user_share / (weight.sum() - own_weight).clamp(min=torch.finfo(torch.double).tiny)
-    of_owners = torch.bincount(own[1], weights=per_weight[own[0]], minlength=n_items)
+    of_owners = torch.bincount(owned[1], weights=per_weight[owned[0]], minlength=n_items)
     return user_share, item_share + weight * (per_weight.sum() - of_owners).clamp(min=0)

@@ -62,6 +62,11 @@ class MetaRecommender(GeneralRecommender):
         for key in ("enable_amp", "enable_scaler"):
             if config[key]:
                 raise ValueError(f"{key} must be False: {cls.__name__} trains in full precision")
+        if config["benchmark_filename"]:
+            raise ValueError(
+                f"benchmark_filename must be empty, got {config['benchmark_filename']!r}: "
+                f"{cls.__name__} makes its own split; a column of yours is scenario_field"
+            )
         ignored = [key for key in ("split", "order", "group_by") if key in config["eval_args"]]
         if ignored:
             getLogger().warning(

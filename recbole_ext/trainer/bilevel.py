@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from recbole_ext.bilevel_settings import BilevelSettings
 from recbole_ext.data.fast_loader import fast_loader, fast_sampler
-from recbole_ext.data.holdout import split_training, split_validation
+from recbole_ext.data.holdout import in_common, split_training, split_validation
 from recbole_ext.data.triples import TripleSampler
 from recbole_ext.evaluation.frequency_groups import rating_counts
 from recbole_ext.functional.bpr import RowGradients, Triples, bpr_row_gradients
@@ -149,6 +149,11 @@ class BilevelTrainer(Trainer):
             dataset, sampler = valid_data._dataset, valid_data._sampler
             if settings.lambda_source == "split":
                 valid_data, dataset = split_validation(valid_data, settings.lambda_split_ratio)
+        if repeated := in_common(train_data._dataset, dataset):
+            self.logger.warning(
+                f"{repeated} of {len(dataset)} ratings that λ learns from are of a user and an "
+                "item that are trained on, too; to avoid it set rm_dup_inter: first or last"
+            )
         self._lambda_data = TripleSampler(dataset, fast_sampler(sampler), self.device)
         if self.forward_gradient is None:
             train_sampler = TripleSampler(train_data._dataset, train_data._sampler, self.device)

@@ -93,7 +93,9 @@ class HyperGradient:
         if self.settings.lookahead_penalty == "table":
             return torch.ones_like(users[:, 0]), torch.ones_like(items[:, 0])
         data = self.train_sampler
-        shares = expected_shares(data.users, data.items, len(users), data.negative_weight())
+        shares = expected_shares(
+            data.users, data.items, len(users), data.negative_weight(), data.owned()
+        )
         return shares[0].to(users), shares[1].to(items)
 
     def _penalty(self, parameters: dict[str, Tensor], batch: Triples) -> Tensor:
