@@ -78,6 +78,33 @@ def test_lambda_is_larger_where_ratings_are_noise(write_dataset: Callable[..., s
     assert noisy > 3 * clean
 
 
+@pytest.mark.parametrize("granularity", ["global-user", "double-global"])
+@pytest.mark.parametrize(
+    "settings",
+    [{"learner": "sgd", "learning_rate": 0.5}, {}, {"weight_decay": 0.01}],
+    ids=["sgd", "adam", "weight decay"],
+)
+def test_lambdas_gradient_in_a_real_training_is_its_finite_difference(
+    world: dict[str, Any], granularity: str, settings: dict[str, Any]
+) -> None:
+    """Of the loss of the last λ batch, in float64, with λ held where it begins."""
+
+    def trained(**strengths: float) -> Any:
+        held = {"lambda_learner": "sgd", "lambda_learning_rate": 1e-30}
+        how = {"lambda_update_interval": 1, "lambda_granularity": granularity, "epochs": 3}
+        run = Run(**{**world, **held, **how, "eval_step": 0, **settings})
+        for part in (run.model, run.trainer.lambda_network, run.trainer.forward_gradient):
+            part.double()
+        for name, table in run.trainer.lambda_network.tables.items():
+            table.data.fill_(strengths.get(name, 0.05))
+        return run.fit(valid=True).trainer
+
+    trainer, step = trained(), 1e-4
+    for name, table in trainer.lambda_network.tables.items():
+        ends = [trained(**{name: 0.05 + s})._lambda_losses[-1] for s in (step, -step)]
+        assert table.grad.item() == pytest.approx((ends[0] - ends[1]) / (2 * step), rel=1e-5)
+
+
 def test_a_diverging_gradient_is_reported(world: dict[str, Any]) -> None:
     run = Run(**world, lambda_update_interval=1)
     for tangent in run.trainer.forward_gradient.buffers():

@@ -15,7 +15,10 @@ from recbole_ext.evaluation.frequency_groups import (
     rating_counts,
 )
 from recbole_ext.summary import summarize
+from tests.cold_world import cold_world
 from tests.helpers import QUICK, Run
+
+__all__ = ["cold_world"]  # a fixture
 
 
 def test_groups_are_of_equal_size_rarest_first() -> None:
@@ -85,3 +88,12 @@ def test_groups_are_in_the_result_and_in_the_summary(world: dict[str, Any]) -> N
 def test_a_bad_number_of_groups_is_refused() -> None:
     with pytest.raises(ValueError, match="frequency_groups must be a whole number of at least 0"):
         Run("BPR", frequency_groups=-1)
+
+
+def test_of_cold_start_tasks_only_what_is_trained_on_counts(cold_world: dict[str, Any]) -> None:
+    dataset = Run("MeLU", **cold_world).data[0]._dataset
+    users, items = rating_counts(dataset)
+    training_users, training_items, _ = dataset.split.training_ratings
+    assert users.sum() == items.sum() == len(training_users) < len(dataset)
+    assert (items[1:] == 0).sum() == 15  # the cold ones
+    assert torch.equal(items, training_items.bincount(minlength=dataset.item_num))
