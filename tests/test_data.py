@@ -57,6 +57,15 @@ def test_a_validation_set_without_positives(write_dataset: Callable[..., str]) -
         Run(**given)
 
 
+def test_parts_that_are_split_already(write_dataset: Callable[..., str]) -> None:
+    names = ["train", "valid", "test"]
+    for at, name in enumerate(names):
+        path = write_dataset(small_world()[at::3], name="world")
+        (Path(path) / "world" / "world.inter").rename(Path(path) / "world" / f"world.{name}.inter")
+    given = settings(path, benchmark_filename=names, eval_args={"split": {"RS": [8, 2]}})
+    assert Run(**given).fit().test()["recall@10"] > 0
+
+
 @pytest.mark.parametrize("evaluation", [{"order": "TO"}, {"split": {"TS": [0.8, 0.1, 0.1]}}])
 def test_a_split_by_time(
     evaluation: dict[str, object], tmp_path: Path, write_dataset: Callable[..., str]

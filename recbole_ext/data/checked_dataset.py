@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from recbole.data.dataset import Dataset
 
 LEFT_ONE_OUT = {"valid_and_test": (1, 1, 1), "valid_only": (1, 1, 0), "test_only": (1, 0, 1)}
@@ -30,20 +32,24 @@ class CheckedDataset(Dataset):
             ValueError: naming the part without positives.
         """
         parts = super().build()
-        split = self.config["eval_args"]["split"]
         source = "benchmark_filename" if self.benchmark_filename_list else "eval_args.split"
-        value = self.benchmark_filename_list or split
+        value = self.benchmark_filename_list or self.config["eval_args"]["split"]
         if len(parts) != 3:
             raise ValueError(
                 f"{source} must give three parts (training, validation, test), got {value}"
             )
-        (kind, how), *_ = (split or {"RS": (1, 1, 1)}).items()
-        shares = LEFT_ONE_OUT[how] if kind == "LS" else how
         names = ("training", "validation", "test")
-        for name, part, share in zip(names, parts, shares, strict=True):
+        for name, part, share in zip(names, parts, self._shares(), strict=True):
             if len(part) == 0 and (name == "training" or share):
                 raise ValueError(
                     f"dataset {self.dataset_name}: the {name} set has no positives; change "
                     f"{source}, got {value}"
                 )
         return parts
+
+    def _shares(self) -> Sequence[float]:
+        """How much each part was asked to have; 0: it may be empty."""
+        if self.benchmark_filename_list:
+            return (1, 1, 1)
+        ((kind, how),) = self.config["eval_args"]["split"].items()
+        return LEFT_ONE_OUT[how] if kind == "LS" else how
