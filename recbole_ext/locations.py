@@ -22,6 +22,11 @@ def recbole_folder() -> Path:
     return Path(spec.origin).parent
 
 
+def make_folder(path: str | Path) -> None:
+    """RecBole's ``ensure_dir``, which fails if another process makes the folder meanwhile."""
+    Path(path).mkdir(parents=True, exist_ok=True)
+
+
 @cache
 def model_names() -> frozenset[str]:
     """Names of RecBole's models: the class in each model file that is named like the file."""

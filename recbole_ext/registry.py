@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import recbole.data.dataset
 import recbole.data.utils
 import recbole.trainer
+import recbole.utils.logger
 from recbole.config import Config
 from recbole.evaluator.collector import Collector
 from recbole.model.abstract_recommender import AbstractRecommender
@@ -33,7 +34,7 @@ from recbole_ext.finite import check_loss
 from recbole_ext.general_settings import check_general, check_numbers
 from recbole_ext.hyperparameters import Settings, nearest
 from recbole_ext.literals import convert_settings, without_load
-from recbole_ext.locations import PROPERTIES, model_names, recbole_folder
+from recbole_ext.locations import PROPERTIES, make_folder, model_names, recbole_folder
 from recbole_ext.names import check_names, check_valid_metric
 from recbole_ext.recording import timed
 
@@ -139,6 +140,8 @@ def install() -> None:
     _replace(Config, "_load_internal_config_dict", _with_registered_properties)
     _replace(Config, "_convert_config_dict", lambda _: convert_settings)
     recbole.data.utils.pickle = without_load()
+    for module in (recbole.utils.logger, recbole.trainer.trainer, recbole.data.utils):
+        module.ensure_dir = make_folder
     data = recbole.data.dataset.Dataset
     _replace(data, "_download", download)
     _replace(data, "_load_feat", atomic_checks.reading_checked)

@@ -191,6 +191,17 @@ def test_a_seam_that_moved_is_named() -> None:
         registry._replace(Moved, "fit", lambda function: function)
 
 
+def test_a_folder_that_another_process_makes_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two runs that begin together: RecBole's ``ensure_dir`` looks first and makes it then."""
+    Path("log/BPR").mkdir(parents=True)
+    for module in (recbole.utils.logger, recbole.trainer.trainer, recbole.data.utils):
+        with monkeypatch.context() as patch:
+            patch.setattr("os.path.exists", lambda _: False)
+            module.ensure_dir("log/BPR")
+            module.ensure_dir("log/new/one")
+    assert Path("log/new/one").is_dir()
+
+
 def test_installing_twice_wraps_once() -> None:
     before = recbole.trainer.Trainer.fit
     registry.install()
