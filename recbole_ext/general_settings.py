@@ -15,6 +15,7 @@ from typing import Any
 from recbole.evaluator.register import metric_types
 from recbole.utils import EvaluatorType, InputType
 
+from recbole_ext.data.checked_dataset import LEFT_ONE_OUT
 from recbole_ext.hyperparameters import Settings, choice, flag, integer, nearest, real
 from recbole_ext.locations import recbole_folder
 from recbole_ext.setting_kinds import (
@@ -39,7 +40,6 @@ from recbole_ext.setting_kinds import (
 _MODE = re.compile(r"full|labeled|(uni|pop)[1-9]\d*")
 # Weights, written without a point and called whole numbers in RecBole's yaml
 _NO_COUNTS = re.compile(r"\w*_weight|w_max|topk_factor|\w*anneal_steps")
-_LEFT_OUT = ("valid_and_test", "valid_only", "test_only")
 DISTRIBUTIONS = ("uniform", "popularity", "none", "None")
 LEARNERS = ("adam", "adamw", "sgd", "adagrad", "rmsprop", "sparse_adam")
 TRANSFORMS = (
@@ -193,7 +193,7 @@ def _split(settings: Settings, key: str) -> None:
     value = settings[key]
     if isinstance(value, dict) and len(value) == 1:
         (kind, how), *_ = value.items()
-        if kind == "LS" and how in _LEFT_OUT:
+        if kind == "LS" and how in list(LEFT_ONE_OUT):  # a list cannot be looked up
             return
         ratios = how if isinstance(how, list | tuple) else ()
         some = all(is_number(n) and 0 <= n < math.inf for n in ratios) and sum(ratios) > 0
@@ -202,7 +202,7 @@ def _split(settings: Settings, key: str) -> None:
             return
     raise ValueError(
         f"{key} must be RS: or TS: with ratios, such as [0.8, 0.1, 0.1], or LS: with "
-        f"{', '.join(_LEFT_OUT)}; got {value!r}"
+        f"{', '.join(LEFT_ONE_OUT)}; got {value!r}"
     )
 
 

@@ -52,11 +52,11 @@ def run(
     config = checked_config(model, dataset, config_file_list, settings)
     if getattr(trainer_of(config), "one_process", False):
         raise ValueError(f"nproc must be 1, got {nproc}: {config['model']} trains in one process")
-    named = str(config["gpu_id"]).split(",")
-    if len(named) < nproc or torch.cuda.device_count() < nproc:  # RecBole: NCCL, a GPU a process
+    named, seen = str(config["gpu_id"]).split(","), torch.cuda.device_count()
+    if min(len(named), seen) < nproc:  # RecBole: NCCL, a GPU a process
         raise ValueError(
             f"nproc: {nproc} processes need {nproc} GPUs: gpu_id is {config['gpu_id']!r}, and "
-            f"torch sees {torch.cuda.device_count()} of them"
+            f"torch sees {seen} of them"
         )
     from recbole.quick_start import run
 

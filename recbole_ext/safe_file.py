@@ -66,7 +66,8 @@ def load_checkpoint(path: str | Path, device: torch.device | str | None = None) 
 def convert_trusted_checkpoint(source: str | Path, target: str | Path) -> None:
     """Rewrite an old RecBole checkpoint so that it loads safely.
 
-    Reading the old file can run any code that is hidden in it: only for files that you trust.
+    Reading the old file can run any code that is hidden in it: only for files that you trust. (It
+    is in pickle's protocol 4, which torch's safe loading does not read.)
     """
     state = torch.load(source, map_location="cpu", weights_only=False)
     state["config"] = portable_config(state["config"])

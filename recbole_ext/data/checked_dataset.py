@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from recbole.data.dataset import Dataset
 
+# RecBole's leave-one-out splits, and which of training, validation and test they fill
 LEFT_ONE_OUT = {"valid_and_test": (1, 1, 1), "valid_only": (1, 1, 0), "test_only": (1, 0, 1)}
 
 
