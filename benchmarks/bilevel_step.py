@@ -1,10 +1,11 @@
-"""One step of LambdaOptMF (a λ step and a model step) beside a step of RecBole's BPR.
+"""Time and memory of a step of LambdaOptMF (λ step and model step), compared with RecBole's BPR.
 
     python benchmarks/bilevel_step.py --json steps.json
 
-Random data of ml-1m's size (6,040 users, 3,706 items), d 128, batches of 1024 triples, a λ for each
-user, item and dimension; then with 10 and 100 times as many users and items. The batches are drawn
-beforehand; what the λ step draws for itself counts.
+The data are random and of ml-1m's size (6,040 users, 3,706 items), with d 128 and batches of 1024
+triples. The cases ``analytic`` and ``higher`` have a λ for each user, item and dimension. Further
+runs have 10 and 100 times as many users and items. The training batches are drawn before the
+measurement, but the time of a λ step includes drawing its validation batch.
 """
 
 from __future__ import annotations
@@ -33,12 +34,12 @@ from timing import (
     write,
 )
 
-from recbole_ext.trainer.bilevel import BilevelTrainer
+from recbole_ext.lambda_opt.trainer import BilevelTrainer
 
 Data: TypeAlias = tuple[TrainDataLoader, FullSortEvalDataLoader]
 
 USERS, ITEMS, RATINGS = 6040, 3706, 1_000_209
-GIVEN = {"lambda_source": "valid"}  # as it is: nothing is split further
+GIVEN = {"lambda_source": "valid"}  # the whole validation set, not a split of it
 FINEST = {
     **GIVEN,
     "meta_gradient": "analytic",
@@ -58,13 +59,13 @@ CASES: dict[str, dict[str, Any]] = {
 }
 SPARSE_CASE = "analytic, sparse Adam"
 BATCHES = 64
-INTERVAL = 8  # steps from one λ step of the default to the next: it is measured over these
+INTERVAL = 8  # the default takes a λ step every 8 steps; it is measured over all 8
 TURNS, CALLS = 7, 2 * INTERVAL  # at ml-1m's size
-CALLS_BESIDE = {10: 6, 100: 2}  # at so many times its size; the last on one thread only
+CALLS_BESIDE = {10: 6, 100: 2}  # at 10 and 100 times ml-1m's size, the larger on one thread
 
 
 def load(folder: str, more: dict[str, Any] | None = None) -> Data:
-    """The training and the validation ratings in a folder."""
+    """Loaders of the training and of the validation ratings in a folder."""
     config = _config(folder, "BPR, dense Adam", more or {})
     return data_preparation(config, create_dataset(config))[:2]
 
@@ -72,7 +73,7 @@ def load(folder: str, more: dict[str, Any] | None = None) -> Data:
 def stepper(
     folder: str, name: str, data: Data, more: dict[str, Any] | None = None
 ) -> Callable[[], None]:
-    """What takes one step of a case, on the data in a folder."""
+    """A function that takes one step of a case, on the data in a folder."""
     train_data, valid_data = data
     config = _config(folder, name, more or {})
     init_seed(config["seed"], config["reproducibility"])
@@ -94,7 +95,7 @@ def stepper(
     for optimizer in (trainer.optimizer, getattr(trainer, "lambda_optimizer", None)):
         for state in optimizer.state.values() if optimizer is not None else ():
             for moment in (state["exp_avg"], state["exp_avg_sq"]):
-                moment.add_(0)  # memory that was never written to is slow the first time
+                moment.add_(0)  # the first write to new memory is slow
     return step
 
 
@@ -113,13 +114,13 @@ def _config(folder: str, name: str, more: dict[str, Any]) -> Config:
 
 
 def by_turns(folder: str, data: Data, turns: int) -> Seconds:
-    """Seconds of a step of each case."""
+    """Seconds of a step of each case, with the cases taking turns."""
     cases = {name: stepper(folder, name, data) for name in CASES}
     return interleaved(cases, turns, CALLS)
 
 
 def alone(folder: str, name: str, data: Data, calls: int) -> Seconds:
-    """Seconds of a step of one case, and memory without what made it ready."""
+    """Seconds of a step of one case; the peak memory then leaves out its preparation."""
     step = stepper(folder, name, data)
     forget_peak()
     return interleaved({name: step}, calls, INTERVAL if name == DEFAULT else 1)
@@ -159,7 +160,7 @@ def main() -> None:
 
 
 def table(found: dict[str, Any]) -> str:
-    """A row for each case: milliseconds of a step, over those of the first, and memory."""
+    """A row for each case: milliseconds per step, their ratio to the first case's, and memory."""
     rows = []
     for name, by_threads in found.items():
         row = [name]
@@ -174,7 +175,7 @@ def table(found: dict[str, Any]) -> str:
 
 
 def ratios_of(raw: dict[str, Any]) -> dict[str, float]:
-    """What is claimed, on one thread."""
+    """The ratios that the documentation claims, measured on one thread."""
     small = {name: found["1 threads"] for name, found in raw["1x"].items()}
     large = raw["100x"][SPARSE_CASE]["1 threads"]
     plain, analytic = small["BPR, dense Adam"], small["analytic"]

@@ -11,23 +11,23 @@ Of a grid, which runs on the first seed, the best by validation is then run on t
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 import os
-import platform
 import resource
 import signal
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
 import yaml
 from tabulate import tabulate
+
+from recbole_ext.runs.json_lines import append_line, read_lines
+from recbole_ext.runs.machine import machine
 
 ROOT = Path(__file__).resolve().parent.parent
 Run = dict[str, Any]
@@ -126,13 +126,8 @@ def measure(job: tuple[Run, dict[str, Any]]) -> Run:
         "total_seconds": round(time.perf_counter() - began, 1),
         "cpu_seconds": round(time.process_time(), 1),
         "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
-        "machine": f"{platform.processor() or platform.machine()}, 1 thread",
-        "versions": {
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "recbole": version("recbole"),
-            "recbole_ext": recbole_ext.__version__,
-        },
+        "machine": machine(),
+        "versions": {"recbole_ext": recbole_ext.__version__},
     }
 
 
@@ -143,11 +138,10 @@ def run_all(name: str, jobs: int, given: dict[str, Any]) -> None:
         folder.mkdir(exist_ok=True)  # RecBole's own making of a folder fails where two runs race
     os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")  # for the workers' numpy
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # ends the pool's workers as well
-    while missing := missing_runs(protocol, read(file)):
+    while missing := missing_runs(protocol, read_lines(file)):
         with multiprocessing.get_context("spawn").Pool(jobs, maxtasksperchild=1) as pool:
             for result in pool.imap_unordered(measure, [(run, given) for run in missing]):
-                with file.open("a", encoding="utf-8") as out:
-                    out.write(json.dumps(result) + "\n")
+                append_line(file, result)
                 score = result["best_valid_score"]
                 what = f"{result['group']} {result['settings']} seed {result['seed']}"
                 print(f"{what}: {score:.4f} ({result['total_seconds']:.0f} s)", flush=True)
@@ -158,13 +152,6 @@ def run_all(name: str, jobs: int, given: dict[str, Any]) -> None:
 def results_of(protocol: str) -> Path:
     """The file with the runs of a protocol, one a line."""
     return ROOT / "results" / f"{protocol}.jsonl"
-
-
-def read(file: Path) -> list[Run]:
-    """The runs that are done."""
-    if not file.exists():
-        return []
-    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
 
 
 def table(protocol: dict[str, Any], done: list[Run]) -> str:
@@ -277,7 +264,7 @@ def main() -> None:
     given = {"data_path": arguments.data_path} if arguments.data_path else {}
     if not arguments.table:
         run_all(arguments.protocol, arguments.jobs, given)
-    protocol, done = read_protocol(arguments.protocol), read(results_of(arguments.protocol))
+    protocol, done = read_protocol(arguments.protocol), read_lines(results_of(arguments.protocol))
     print(table(protocol, done))
     for metric in protocol.get("scenario_metrics", []):
         print("\n" + scenario_table(protocol, done, metric))

@@ -1,10 +1,10 @@
-"""Whole epochs of each model on ml-100k, and what they are made of.
+"""The time of whole epochs of each model on ml-100k, by phase.
 
     python benchmarks/epoch.py --json epochs.json
     python benchmarks/epoch.py --data_path WHERE --dataset ml-1m --models BPR LambdaOptMF
 
-Each run is ``run_recbole`` for some epochs in a process of its own, the models by turns.
-LambdaOptMF and RecBole's BPR have the same batches and embedding size.
+Each run calls ``run_recbole`` for a few epochs in its own process, and the models take turns.
+LambdaOptMF and RecBole's BPR have the same batch size and embedding size.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from tabulate import tabulate
 from timing import apart, arguments, ratio, thread_counts, write
 
 from recbole_ext import run_recbole
-from recbole_ext.data.fast_loader import FastTrainDataLoader
-from recbole_ext.data.task_loader import TaskLoader
+from recbole_ext.meta.tasks.loader import TaskLoader
+from recbole_ext.seams.fast_loader import FastTrainDataLoader
 
 PAIRWISE = {"embedding_size": 64, "train_batch_size": 2048, "eval_batch_size": 4_096_000}
 SHORT = {
@@ -46,7 +46,7 @@ EPOCHS, TURNS = 3, 2
 
 
 def run(model: str, dataset: str, data_path: str | None, epochs: int) -> dict[str, float]:
-    """Seconds of an epoch by phase; ``loading`` once."""
+    """Seconds per epoch by phase; ``loading`` is for the whole run."""
     given = {"epochs": epochs, **RUNS[model], "stopping_step": epochs + 1, "state": "ERROR"}
     epochs = given["epochs"]
     given |= {"floors": False} if model in ("MeLU", "MAMO") else {}
@@ -73,7 +73,7 @@ def _quietly() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _watching(spent: dict[str, float]) -> Iterator[None]:
-    """Add up the seconds that batches and checkpoints take."""
+    """Add up the seconds spent on drawing batches and on saving checkpoints."""
     save = Trainer._save_checkpoint
     loaders = {kind: kind.__iter__ for kind in (TrainDataLoader, FastTrainDataLoader, TaskLoader)}
 
@@ -141,7 +141,7 @@ def main() -> None:
 
 
 def table(runs: dict[str, list[dict[str, float]]], memory: dict[str, float]) -> str:
-    """A row for each model: medians."""
+    """A row for each model, with the medians over its runs."""
     phases = ("epoch", "training", "sampling", "evaluation", "saving", "loading")
     rows = []
     for model, found in runs.items():

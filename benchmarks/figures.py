@@ -1,10 +1,10 @@
-"""The pictures of the docs, drawn from results/, from a run's λ dump and from a checkpoint.
+"""Draw the documentation's figures, from results/, a run's λ dump or a checkpoint.
 
     python benchmarks/figures.py                     # from results/ml-1m-recbole-gnn.jsonl
     python benchmarks/figures.py --dump saved/LambdaOptMF-…-lambda --name ml-100k
     python benchmarks/figures.py --attention saved/MAMO-….pth --name mamo-ml-1m
 
-They go to docs/figures/.
+The figures are written to docs/figures/.
 """
 
 from __future__ import annotations
@@ -16,21 +16,22 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
-from compare import ROOT, chosen_runs, read, read_protocol, results_of
+from compare import ROOT, chosen_runs, read_protocol, results_of
 from matplotlib.axes import Axes
 from tabulate import tabulate
 
 from recbole_ext import load_data_and_model
-from recbole_ext.evaluation.attention import attention_by_group, slot_use
-from recbole_ext.report import charts
-from recbole_ext.trainer.lambda_dump import read_counts, read_dump
+from recbole_ext.lambda_opt.lambda_network.dump import read_counts, read_dump
+from recbole_ext.meta.judging.attention import attention_by_group, slot_use
+from recbole_ext.runs.json_lines import read_lines
+from recbole_ext.tools.report import charts
 
 FIGURES = ROOT / "docs" / "figures"
 
 
 def draw_groups(name: str, groups: list[str]) -> None:
-    """NDCG of user quarters and recall of item quarters, mean and standard deviation of seeds."""
-    protocol, done = read_protocol(name), read(results_of(name))
+    """Draw NDCG by user quarter and recall by item quarter, with their standard deviations."""
+    protocol, done = read_protocol(name), read_lines(results_of(name))
     figure, axes = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
     for axis, side, metric in zip(axes, ("user", "item"), ("ndcg@10", "recall@10"), strict=True):
         width = 0.8 / len(groups)
@@ -48,8 +49,8 @@ def draw_groups(name: str, groups: list[str]) -> None:
 
 
 def draw_curves(name: str, learnt: str, grids: list[str]) -> None:
-    """Validation curves of a learnt λ and of a grid's runs, on the first seed."""
-    done = [run for run in read(results_of(name)) if run["curve"]]
+    """Draw the validation curves of a learnt λ and of the grids' runs, for the first seed."""
+    done = [run for run in read_lines(results_of(name)) if run["curve"]]
     seed = read_protocol(name)["seeds"][0]
     figure, axis = plt.subplots(figsize=(8, 4), layout="constrained")
     for group, style in zip(grids, ("-", "--"), strict=False):
@@ -61,7 +62,7 @@ def draw_curves(name: str, learnt: str, grids: list[str]) -> None:
         if run["group"] == learnt and run["seed"] == seed:
             _line(axis, run, learnt, color="black", linewidth=2)
     best = max(point["ndcg@10"] for run in done for point in run["curve"])
-    axis.set_ylim(0.8 * best, 1.02 * best)  # leaves out the λ that ruin the model
+    axis.set_ylim(0.8 * best, 1.02 * best)  # leaves out the runs whose λ ruins the model
     axis.set_xlabel("epoch")
     axis.set_ylabel("validation ndcg@10")
     axis.legend(fontsize=7, ncols=2)
@@ -74,13 +75,13 @@ def _line(axis: Axes, run: dict[str, Any], label: str, **style: Any) -> None:
 
 
 def draw_dump(folder: str, name: str) -> None:
-    """λ by frequency and epoch, as in a report."""
+    """Draw λ by frequency and epoch, as in a report."""
     figure = charts.lambda_by_epoch(read_dump(folder), read_counts(folder))
     figure.savefig(FIGURES / f"{name}-lambda.png", dpi=150)
 
 
 def draw_attention(checkpoint: str, name: str, fields: list[str]) -> None:
-    """MAMO's attention by group of users, and the use of its slots, as in a report."""
+    """Draw MAMO's attention by group of users and the use of its memory slots, as in a report."""
     _, model, dataset, *_ = load_data_and_model(checkpoint)
     groups = {field: attention_by_group(model, dataset, field) for field in fields}
     use = slot_use(model)
@@ -90,8 +91,8 @@ def draw_attention(checkpoint: str, name: str, fields: list[str]) -> None:
 
 
 def rarest(name: str, groups: list[str]) -> str:
-    """Figures of the rarest quarter of users and of items, mean ± standard deviation."""
-    protocol, done = read_protocol(name), read(results_of(name))
+    """Metrics of the rarest quarter of users and of items, mean ± standard deviation."""
+    protocol, done = read_protocol(name), read_lines(results_of(name))
     lines = []
     for group in groups:
         runs = chosen_runs(protocol, done, group)
@@ -104,7 +105,7 @@ def rarest(name: str, groups: list[str]) -> str:
 
 
 def main() -> None:
-    """Draw what is asked for."""
+    """Draw the figures that the arguments name."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])  # type: ignore[union-attr]
     parser.add_argument("--dump", help="a run's λ dump: draw λ by frequency and epoch")
     parser.add_argument("--attention", help="a checkpoint of MAMO: draw its attention")

@@ -1,10 +1,11 @@
-"""MeLU and MAMO, users a second, beside a loop over users with the package ``higher``.
+"""Users per second of MeLU and MAMO, compared with a loop over users that uses ``higher``.
 
     python benchmarks/meta_tasks.py --json tasks.json
 
-Random tasks like those of ml-1m, 13 to 100 ratings; the published models (``preset: paper``) and
-the defaults, these without a loop. The loop (``per_user.py``) does the same work on a sample of
-the same tasks. Training is loading, loss, gradient and step; evaluation is the queries' ratings.
+The tasks are random and like those of ml-1m, with 13 to 100 ratings. Both the published models
+(``preset: paper``) and the defaults are measured. Only the published models are compared with the
+loop (``per_user.py``), which does the same work on a sample of the tasks. Training consists of
+loading, loss, gradient and optimiser step; evaluation predicts the ratings of the queries.
 """
 
 from __future__ import annotations
@@ -27,13 +28,13 @@ from tabulate import tabulate
 from timing import Seconds, apart, arguments, interleaved, thread_counts, write
 
 import recbole_ext  # noqa: F401 (registers the models)
-from recbole_ext.cold_start_settings import ColdStartSettings
-from recbole_ext.data.task_loader import TaskLoader
-from recbole_ext.data.tasks import TaskSet
+from recbole_ext.meta.task_settings import TaskSettings
+from recbole_ext.meta.tasks.loader import TaskLoader
+from recbole_ext.meta.tasks.task_set import TaskSet
 
 LOOPS = {"MeLU": MeLULoop, "MAMO": MAMOLoop}
 USERS, ITEMS = 1500, 3706
-TASKS, LOOPED = 1024, 16  # in a turn
+TASKS, LOOPED = 1024, 16  # tasks per turn of the model and of the loop
 TURNS = 3
 BATCHES = (32, 128)
 PRESETS = ("paper", None)
@@ -53,7 +54,7 @@ class Bench:
         self.trainer: Trainer = get_trainer(config["MODEL_TYPE"], name)(config, self.model)
         split = self.model.split
         self.training, self.evaluation = _sample(split.training), _sample(split.evaluation)
-        rules = ColdStartSettings.read(config)
+        rules = TaskSettings.read(config)
         self.loader = TaskLoader(
             train_data.dataset, self.training, batch_size, train_data.generator, rules
         )
@@ -61,7 +62,7 @@ class Bench:
         self.parts = by_size.split(batch_size)
 
     def train(self) -> None:
-        """All tasks of a turn once."""
+        """Train on all tasks of a turn once."""
         self.model.train()
         for batch in self.loader:
             self.trainer.optimizer.zero_grad()
@@ -70,19 +71,19 @@ class Bench:
 
     @torch.no_grad()
     def predict(self) -> None:
-        """The queries of all tasks of a turn."""
+        """Predict the queries of all tasks of a turn."""
         self.model.eval()
         for part in self.parts:
             self.model.predict_tasks(self.evaluation.batch(part))
 
     def padding(self) -> tuple[float, float]:
-        """Share of the support sets' places that are empty, in training and in evaluation."""
+        """Share of padding in the support sets, in training and in evaluation."""
         trained = [batch.support.mask for batch in self.loader]
         judged = [self.evaluation.batch(part).support.mask for part in self.parts]
         return _empty(trained), _empty(judged)
 
     def phases(self) -> dict[str, float]:
-        """Seconds of one turn of training by what they went into."""
+        """Seconds of one turn of training, by phase."""
         spent: dict[str, float] = {}
         self.model.train()
         batches = iter(self.loader)
@@ -109,7 +110,7 @@ class Bench:
 
 
 def _sample(tasks: TaskSet) -> TaskSet:
-    """``TASKS`` of some tasks, evenly from the smallest to the largest."""
+    """A sample of ``TASKS`` tasks, evenly spaced from the smallest to the largest."""
     by_size = torch.argsort(tasks.sizes, stable=True)
     chosen = by_size[torch.linspace(0, len(by_size) - 1, TASKS).long()]
     batch = [torch.arange(tasks.starts[t], tasks.starts[t + 1]) for t in chosen]
@@ -130,7 +131,7 @@ def _empty(masks: list[torch.Tensor]) -> float:
 
 
 def measure(folder: str, name: str, preset: str | None, batch_size: int, turns: int) -> dict:
-    """Users a second of ours and of the loop, padding and phases."""
+    """Users per second of the model and of the loop, with padding and phases."""
     bench = Bench(folder, name, preset, batch_size)
     cases: dict[str, Callable[[], Any]] = {"train": bench.train, "evaluate": bench.predict}
     count = dict.fromkeys(cases, TASKS)
@@ -206,7 +207,7 @@ def _row(
 
 
 def ratios_of(raw: dict[str, Any]) -> dict[str, float]:
-    """What is claimed, on one thread with 128 users a batch."""
+    """The ratios that the documentation claims, on one thread with 128 users per batch."""
     ratios = {}
     for name in LOOPS:
         rates = raw[f"{name} paper 128 1"]["users a second"]

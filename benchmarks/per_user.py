@@ -1,6 +1,6 @@
-"""MeLU and MAMO one user at a time with the package ``higher``, as their public ports are written.
+"""MeLU and MAMO one user at a time with the package ``higher``, as in their public ports.
 
-Both take the embeddings, weights and memories of a model of ours, so that they do the same work.
+Each loop takes the embeddings, weights and memories of our model, so that both do the same work.
 """
 
 from __future__ import annotations
@@ -13,15 +13,16 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, leaky_relu, mse_loss
 from torch.optim import SGD, Adam
 
-from recbole_ext.data.tasks import TaskBatch
-from recbole_ext.model.mamo import MAMO
-from recbole_ext.model.melu import MeLU
+from recbole_ext.meta.mamo import MAMO
+from recbole_ext.meta.melu import MeLU
+from recbole_ext.meta.tasks.task_set import TaskBatch
 
-Task = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]  # user, support: items, ratings, query: …
+# A user, the items and ratings of the support set, and the items and ratings of the query.
+Task = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
 
 
 def tasks_of(batch: TaskBatch, which: Iterable[int]) -> list[Task]:
-    """Some tasks of a batch one by one, nothing padded."""
+    """Some tasks of a batch, each by itself and without padding."""
     found = []
     for at in which:
         known, asked = (side.mask[at] > 0 for side in (batch.support, batch.query))
@@ -32,7 +33,7 @@ def tasks_of(batch: TaskBatch, which: Iterable[int]) -> list[Task]:
 
 
 def layers(weights: Sequence[Tensor], activation: type[nn.Module], last: bool) -> nn.Sequential:
-    """Linear layers with these weights and biases; ``last``: activated as well."""
+    """Linear layers with these weights and biases; ``last`` activates the last one too."""
     modules: list[nn.Module] = []
     for weight, bias in zip(weights[0::2], weights[1::2], strict=True):
         linear = nn.Linear(*weight.shape)
@@ -42,33 +43,33 @@ def layers(weights: Sequence[Tensor], activation: type[nn.Module], last: bool) -
 
 
 class MeLULoop:
-    """Algorithm 1 of MeLU, second order."""
+    """Algorithm 1 of MeLU, with second-order gradients."""
 
     def __init__(self, model: MeLU) -> None:
-        self.decision, self.settings = model.decision, model.settings.inner
+        self.decision, self.settings = model.decision, model.inner_settings
         self.network = layers(list(model.decision.weights), nn.ReLU, last=False)
         embeddings = [*self.decision.user_content.parameters(), *self.decision.items.parameters()]
         self.optimizer = Adam([*self.network.parameters(), *embeddings], lr=1e-3)
 
     def train(self, tasks: list[Task]) -> None:
-        """One outer step on a batch of users."""
+        """Take one outer step on a batch of users."""
         self.optimizer.zero_grad()
         for user, items, ratings, asked, answers in tasks:
-            inner = SGD(self.network.parameters(), lr=self.settings.learning_rate)
+            inner = SGD(self.network.parameters(), lr=self.settings.inner_learning_rate)
             with higher.innerloop_ctx(self.network, inner, copy_initial_weights=False) as (net, by):
-                for _ in range(self.settings.steps):
+                for _ in range(self.settings.inner_steps):
                     by.step(mse_loss(net(self._inputs(user, items)).squeeze(-1), ratings))
                 loss = mse_loss(net(self._inputs(user, asked)).squeeze(-1), answers)
                 (loss / len(tasks)).backward()
         self.optimizer.step()
 
     def predict(self, tasks: list[Task]) -> list[Tensor]:
-        """Ratings of the queries."""
+        """Predicted ratings of the queries."""
         found = []
         for user, items, ratings, asked, _ in tasks:
-            inner = SGD(self.network.parameters(), lr=self.settings.learning_rate)
+            inner = SGD(self.network.parameters(), lr=self.settings.inner_learning_rate)
             with higher.innerloop_ctx(self.network, inner, track_higher_grads=False) as (net, by):
-                for _ in range(self.settings.steps):
+                for _ in range(self.settings.inner_steps):
                     by.step(mse_loss(net(self._inputs(user, items)).squeeze(-1), ratings))
                 with torch.no_grad():
                     found.append(net(self._inputs(user, asked)).squeeze(-1))
@@ -98,11 +99,11 @@ class MAMONetwork(nn.Module):
 
 
 class MAMOLoop:
-    """Algorithm 1 of MAMO, first order; the memories are written user by user."""
+    """Algorithm 1 of MAMO, with first-order gradients; the memories are written user by user."""
 
     def __init__(self, model: MAMO) -> None:
         self.model, self.decision = model, model.decision
-        self.inner, self.memory = model.settings.inner, model.memory_settings
+        self.inner, self.memory = model.inner_settings, model.memory_settings
         self.levels = model.decision.head.levels
         self.network = MAMONetwork(model)
         self.of_user = len(list(self.network.user.parameters()))
@@ -111,20 +112,20 @@ class MAMOLoop:
         self.optimizer = SGD([*self.network.parameters(), *embeddings, *attention], lr=1.6)
 
     def train(self, tasks: list[Task]) -> None:
-        """One outer step on a batch of users, and the writes."""
+        """Take one outer step on a batch of users, and write to the memories."""
         self.optimizer.zero_grad()
         for user, items, ratings, asked, answers in tasks:
             start, attention = self._start(user)
             net, steps = self._adapt(start, user, items, ratings)
             loss = self._error(net(self._user(user), self._items(asked)), answers) / len(tasks)
             reached = torch.autograd.grad(loss, net.fast_params, retain_graph=True)
-            loss.backward()  # to the embeddings of the query
-            torch.autograd.backward(start, reached)  # first order
+            loss.backward()  # reaches the embeddings of the query
+            torch.autograd.backward(start, reached)  # first order: inner steps count as constant
             self._write(attention, user, start, net, steps)
         self.optimizer.step()
 
     def predict(self, tasks: list[Task]) -> list[Tensor]:
-        """Ratings of the queries."""
+        """Predicted ratings of the queries."""
         found = []
         for user, items, ratings, asked, _ in tasks:
             net, _ = self._adapt(self._start(user)[0], user, items, ratings)
@@ -153,11 +154,11 @@ class MAMOLoop:
         net = higher.patch.monkeypatch(self.network, track_higher_grads=False)
         net.update_params([weight.detach().clone().requires_grad_() for weight in start])
         known = list(self.network.parameters())
-        inner = SGD(known, lr=self.inner.learning_rate)
+        inner = SGD(known, lr=self.inner.inner_learning_rate)
         by = higher.optim.get_diff_optim(inner, known, fmodel=net, track_higher_grads=False)
         steps = 0
-        for _ in range(self.inner.steps):
-            for part in torch.arange(len(items)).split(self.inner.batch_size):
+        for _ in range(self.inner.inner_steps):
+            for part in torch.arange(len(items)).split(self.inner.inner_batch_size):
                 outputs = net(self._user(user).detach(), self._items(items[part]).detach())
                 by.step(self._error(outputs, ratings[part]))
                 steps += 1
@@ -170,16 +171,16 @@ class MAMOLoop:
         ended = list(net.fast_params)
         names = [name for name, _ in self.network.named_parameters()]
         moved = [
-            (before - after).flatten() / self.inner.learning_rate / steps
+            (before - after).flatten() / self.inner.inner_learning_rate / steps
             for name, before, after in zip(names, start, ended, strict=True)
             if name.startswith("user")
         ]
         preference = ended[names.index("preference")]
-        rates = self.memory.profile_rate, self.memory.gradient_rate
+        rates = self.memory.profile_write_rate, self.memory.gradient_write_rate
         features, tasks = self.model.feature_memory, self.model.task_memory
         gradient = torch.cat(moved).unsqueeze(0)
         features.write(attention, self._user(user), gradient, rates, "sequential")
-        rate = self.memory.preference_rate
+        rate = self.memory.preference_write_rate
         tasks.write(attention, preference.unsqueeze(0), rate, "sequential")
 
     def _user(self, user: Tensor) -> Tensor:

@@ -2,8 +2,8 @@
 
     python benchmarks/rating_baselines.py ml-100k
 
-On the splits that ``compare.py`` gives to ResNetMF, seed by seed; how far biases shrink, and the
-size and strength of the factorisation, are chosen by the validation RMSE.
+The splits are those that ``compare.py`` gives to ResNetMF for the same seeds. The validation RMSE
+selects the shrinkage of the biases, and the size and regularisation strength of the factorisation.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from tabulate import tabulate
 from torch import Tensor
 
 import recbole_ext  # noqa: F401 (registers the models)
-from recbole_ext.functional.biases import item_biases, shrunk_means
-from recbole_ext.functional.factorization import factors
+from recbole_ext.meta.adapting.biases import item_biases, shrunk_means
+from recbole_ext.meta.adapting.factorization import factors
 
 SHRINKAGES = (1.0, 3.0, 5.0, 10.0)
 SIZES = (8, 16, 32)
@@ -34,7 +34,7 @@ Columns = tuple[Tensor, Tensor, Tensor]
 
 
 class Biases:
-    """``mean + b_user + b_item``."""
+    """Ratings ``mean + b_user + b_item``, with shrunk biases."""
 
     def __init__(self, train: Columns, rows: tuple[int, int], shrinkage: tuple[float, float]):
         users, items, ratings = train
@@ -49,7 +49,7 @@ class Biases:
 
 
 class Factorised:
-    """Biases, and a factorisation of what they leave over by alternating ridge regression."""
+    """Biases plus a factorisation of their residuals, by alternating ridge regression."""
 
     def __init__(self, biases: Biases, train: Columns, n_items: int, size: int, strength: float):
         users, items, ratings = train
@@ -63,25 +63,25 @@ class Factorised:
 
 
 def columns(dataset: Any) -> Columns:
-    """Users, items and ratings of a part, each of shape: [n]."""
+    """Users, items and ratings of one part of the split, each of shape: [n]."""
     rows = dataset.inter_feat
     return rows["user_id"], rows["item_id"], rows["rating"]
 
 
 def errors(predict: Any, part: Columns) -> tuple[float, float]:
-    """RMSE and MAE of predictions within 1 to 5."""
+    """RMSE and MAE of predictions, clipped to the range from 1 to 5."""
     users, items, ratings = part
     off = predict(users, items).clamp(1, 5) - ratings
     return off.square().mean().sqrt().item(), off.abs().mean().item()
 
 
 def best(candidates: Iterable[Any], valid: Columns) -> Any:
-    """The one with the least validation RMSE."""
+    """The candidate with the lowest validation RMSE."""
     return min(candidates, key=lambda candidate: errors(candidate, valid)[0])
 
 
 def baselines(dataset: str, seed: int, given: dict[str, Any]) -> dict[str, tuple[float, float]]:
-    """Test RMSE and MAE of each baseline on the split of a seed."""
+    """Test RMSE and MAE of each baseline, on the split of one seed."""
     config = Config("ResNetMF", dataset, config_dict={"seed": seed, "state": "ERROR", **given})
     init_seed(seed, True)
     parts = create_dataset(config).build()

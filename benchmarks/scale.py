@@ -1,11 +1,12 @@
-"""How LambdaOptMF's step grows with users, items, ratings, d and batch; a million users.
+"""How the time of a LambdaOptMF step grows with users, items, ratings, embedding and batch size.
 
     python benchmarks/scale.py --json scale.json --picture scale.png
     python benchmarks/scale.py --million
 
-One thing grows at a time, from a common start; each exponent is the slope of a straight line
-through the logarithms (1: twice as much takes twice as long). λ varies by user, item and dimension.
-``--million``: 1,000,000 users, 500,000 items, d 64, sparse, on random ratings.
+One size grows at a time, from a common start. Its exponent is the slope of a straight line through
+the logarithms of size and time; 1 means that twice the size takes twice as long. λ varies by user,
+item and dimension. ``--million`` measures a single case on random ratings: 1,000,000 users, 500,000
+items, d 64 and sparse Adam.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ CALLS = 15
 
 
 def steps(size: dict[str, int], kind: str) -> list[float]:
-    """Seconds of steps at a size."""
+    """Seconds of several steps at one size."""
     with tempfile.TemporaryDirectory() as folder:
         write_ratings(Path(folder, "random"), size["users"], size["items"], size["ratings"])
         given = {"embedding_size": size["embedding_size"], "train_batch_size": size["batch"]}
@@ -73,7 +74,7 @@ def main() -> None:
 
 
 def draw(raw: dict[str, dict[str, list]], path: Path) -> None:
-    """Time against size, both on logarithmic axes."""
+    """Draw the time against the size, both on logarithmic axes."""
     import matplotlib
 
     matplotlib.use("Agg")

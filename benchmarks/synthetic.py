@@ -9,7 +9,7 @@ import pandas as pd
 
 
 def write_ratings(folder: Path, users: int, items: int, ratings: int) -> None:
-    """Write ``<name>.inter`` into the folder of that name; every user and item occurs in it."""
+    """Write ``<name>.inter`` into the folder ``<name>``; every user and item occurs in it."""
     random = np.random.default_rng(0)
     more = max(0, ratings - max(users, items))
     popular = (items * random.random(more) ** 3).astype(np.int64)
@@ -21,7 +21,7 @@ def write_ratings(folder: Path, users: int, items: int, ratings: int) -> None:
 
 
 def write_tasks(folder: Path, users: int, items: int) -> None:
-    """Write ratings, users and items; about as many ratings a user as in ml-1m, 20 at least."""
+    """Write ratings, users and items, with about ml-1m's ratings per user and at least 20."""
     random = np.random.default_rng(0)
     folder.mkdir(parents=True)
     counts = np.clip(random.lognormal(4.56, 1.0, users), 20, items // 2).astype(int)

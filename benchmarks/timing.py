@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from recbole_ext.machine import machine
+from recbole_ext.runs.machine import machine
 
 torch.set_num_threads(1)  # a process that has had several threads of torch must not be forked
 

@@ -1,28 +1,27 @@
 """recbole_ext: models that learn how to learn, as a plugin for RecBole.
 
-Importing this package registers its models with RecBole; after that RecBole's own functions, such
-as ``recbole.quick_start.run_recbole(model="LambdaOptMF", dataset="ml-100k")``, know them.
+Importing this package registers its models with RecBole. RecBole's own functions then accept them:
+``recbole.quick_start.run_recbole(model="LambdaOptMF", dataset="ml-100k")``, for example.
 """
 
-from recbole_ext.bilevel_settings import check_extended
-from recbole_ext.data.checked_dataset import CheckedDataset
-from recbole_ext.data.cold_start_dataset import ColdStartDataset
-from recbole_ext.data.rating_dataset import RatingDataset
-from recbole_ext.locations import PROPERTIES
-from recbole_ext.model.lambdaoptmf import LambdaOptMF
-from recbole_ext.model.mamo import MAMO
-from recbole_ext.model.melu import MeLU
-from recbole_ext.model.resnetmf import ResNetMF
+from recbole_ext.lambda_opt.lambdaoptmf import LambdaOptMF
+from recbole_ext.lambda_opt.settings import check_extended
+from recbole_ext.lambda_opt.trainer import BilevelTrainer
+from recbole_ext.meta.mamo import MAMO
+from recbole_ext.meta.melu import MeLU
+from recbole_ext.meta.tasks.dataset import ColdStartDataset
+from recbole_ext.meta.trainer import MetaTrainer
 from recbole_ext.quick_start import load_data_and_model, objective_function, run, run_recbole
-from recbole_ext.registry import (
+from recbole_ext.resnetmf.resnetmf import ResNetMF
+from recbole_ext.seams.checked_dataset import CheckedDataset
+from recbole_ext.seams.install import install
+from recbole_ext.seams.rating_dataset import RatingDataset
+from recbole_ext.seams.registry import (
     Extension,
-    install,
     known_models,
     register_extension,
     register_model,
 )
-from recbole_ext.trainer.bilevel import BilevelTrainer
-from recbole_ext.trainer.meta import MetaTrainer
 
 __version__ = "0.1.0"
 
@@ -53,7 +52,7 @@ register_extension(
     "regularizer",
     Extension(
         trainer=BilevelTrainer,
-        properties=PROPERTIES / "model" / "LambdaOptMF.yaml",
+        properties="LambdaOptMF",
         check=check_extended,
         overrides={"reg_weight": 0.0},
     ),

@@ -1,8 +1,9 @@
-"""RecBole's quick start with the plugin loaded: same arguments, same results.
+"""RecBole's quick-start functions, with the plugin loaded.
 
-These are functions of this package, not names imported from RecBole, so that a fresh process (Ray,
-``spawn``) that unpickles one of them loads the plugin with it. RecBole's own quick start imports
-Ray, which takes seconds; it is imported when a function is called, after its arguments are checked.
+The functions take RecBole's arguments and return RecBole's results. They are defined in this
+package, so that a new process (Ray, ``spawn``) that unpickles one of them loads the plugin too.
+RecBole's quick start imports Ray, which takes seconds. It is therefore imported only when a
+function is called and its arguments have been checked.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ from typing import Any
 import torch
 from recbole.config import Config
 
-from recbole_ext.checkpoint import load_checkpoint
-from recbole_ext.recording import Recording, recording
-from recbole_ext.registry import trainer_of
+from recbole_ext.runs.checkpoint import load_checkpoint
+from recbole_ext.runs.run_state import Listener, RunState, running
+from recbole_ext.seams.registry import trainer_of
 
 Settings = dict[str, Any]
 
@@ -40,11 +41,13 @@ def run(
     port: str = "5678",
     group_offset: int = 0,
 ) -> Settings | None:
-    """``recbole.quick_start.run``: one process, or one for each GPU; same arguments.
+    """Train, validate and test a model in one process, or in one process per GPU.
+
+    The arguments are those of ``recbole.quick_start.run``.
 
     Raises:
-        ValueError: as :func:`run_recbole`, and for more processes than there are GPUs, or for a
-            model that trains in one.
+        ValueError: in the cases of :func:`run_recbole`, if there are fewer GPUs than processes, or
+            if the model can only be trained in one process.
     """
     if nproc == 1 and world_size <= 0:
         return run_recbole(model, dataset, config_file_list, config_dict, saved)
@@ -53,7 +56,7 @@ def run(
     if getattr(trainer_of(config), "one_process", False):
         raise ValueError(f"nproc must be 1, got {nproc}: {config['model']} trains in one process")
     named, seen = str(config["gpu_id"]).split(","), torch.cuda.device_count()
-    if min(len(named), seen) < nproc:  # RecBole: NCCL, a GPU a process
+    if min(len(named), seen) < nproc:  # RecBole's NCCL needs a GPU per process
         raise ValueError(
             f"nproc: {nproc} processes need {nproc} GPUs: gpu_id is {config['gpu_id']!r}, and "
             f"torch sees {seen} of them"
@@ -79,56 +82,72 @@ def run_recbole(
         model: a model's name, ours or RecBole's.
         dataset: a dataset's name.
         config_file_list: yaml files.
-        config_dict: hyper-parameters; they win over the files.
+        config_dict: hyper-parameters, which override those of the files.
         saved: whether to keep the best epoch in a checkpoint.
-        queue: where to put the result as well, for multi-processing.
+        queue: a queue that gets the result too, for multi-processing.
 
     Returns:
         RecBole's result (``best_valid_score``, ``valid_score_bigger``, ``best_valid_result``,
-        ``test_result``) and, besides, ``checkpoint`` (a path or ``None``), ``seconds`` by phase,
-        the validation ``curve`` and, where there are any, the test's metrics by
-        ``frequency_groups`` and, of a cold-start model, by ``scenarios`` beside the baselines'.
+        ``test_result``) with more keys: ``checkpoint`` (a path or ``None``), ``seconds`` by phase
+        and the validation ``curve``. If they were computed, ``frequency_groups`` holds the test
+        metrics by group, and ``scenarios`` those of a cold-start model and of its baselines.
 
     Raises:
-        ValueError: for an unknown model or hyper-parameter, or a value out of range.
-        FileNotFoundError: for a missing dataset or file.
+        ValueError: if a model or hyper-parameter is unknown, or a value is out of range.
+        FileNotFoundError: if a dataset or file is missing.
     """
-    with recording(saved) as record, denormals_as_zero():
-        settings = copy.deepcopy(config_dict or {})  # RecBole changes what it is given
-        if "local_rank" not in settings:  # one of several processes: the first has checked
+    return train(model, dataset, config_file_list, config_dict, saved, queue)
+
+
+def train(
+    model: str | None = None,
+    dataset: str | None = None,
+    config_file_list: list[str] | None = None,
+    config_dict: Settings | None = None,
+    saved: bool = True,
+    queue: Any = None,
+    listener: Listener | None = None,
+) -> Settings:
+    """Do the same as :func:`run_recbole`, and pass each validation score to a ``listener``."""
+    with running(saved, listener) as state, denormals_as_zero():
+        settings = copy.deepcopy(config_dict or {})  # RecBole changes the dictionary
+        if "local_rank" not in settings:  # a spawned process has it, and its parent has checked
             checked_config(model, dataset, config_file_list, settings)
         from recbole.quick_start import run_recbole
 
-        with naming_last(record):
+        with naming_last(state):
             result = run_recbole(model, dataset, config_file_list, settings, saved, queue)
-    checkpoint = record.checkpoint if saved else None
-    ours: Settings = {
-        "checkpoint": checkpoint,
-        "seconds": record.seconds,
-        "curve": record.curve,
+    return {**result, **_known_besides(state, saved)}
+
+
+def _known_besides(state: RunState, saved: bool) -> Settings:
+    """The entries of a run's result that RecBole does not return."""
+    besides: Settings = {
+        "checkpoint": state.checkpoint if saved else None,
+        "seconds": state.clock.seconds,
+        "curve": state.curve,
     }
-    for name in ("frequency_groups", "scenarios"):
-        if getattr(record, name) is not None:
-            ours[name] = getattr(record, name)
-    return {**result, **ours}
+    by_group = {"frequency_groups": state.frequency_groups, "scenarios": state.scenarios}
+    return besides | {name: rows for name, rows in by_group.items() if rows is not None}
 
 
 @contextlib.contextmanager
-def naming_last(record: Recording) -> Iterator[None]:
-    """Where a run is interrupted or fails, log from where it can go on."""
+def naming_last(state: RunState) -> Iterator[None]:
+    """Log which file an interrupted or failed run can be resumed from."""
     try:
         yield
     except BaseException:
-        if record.last:
-            logging.getLogger().error(f"to go on from the last state: resume_file={record.last}")
+        if state.last:
+            logging.getLogger().error(f"to go on from the last state: resume_file={state.last}")
         raise
 
 
 @contextlib.contextmanager
 def denormals_as_zero() -> Iterator[None]:
-    """Count numbers below 1e-38 as 0 on a CPU, which is several times slower with them.
+    """Treat numbers below 1e-38 as 0 on a CPU, because they make it several times slower.
 
-    Weight decay takes the weights of dead units there (ResNetMF's last epochs: four times slower).
+    Weight decay shrinks the weights of dead units to such numbers. They made ResNetMF's last epochs
+    four times slower.
     """
     before = bool(torch.tensor(1e-40) * 1.0 == 0)
     torch.set_flush_denormal(True)
@@ -141,7 +160,10 @@ def denormals_as_zero() -> Iterator[None]:
 def checked_config(
     model: str | None, dataset: str | None, files: list[str] | None, settings: Settings
 ) -> Config:
-    """Raise what ``Config`` raises, before Ray is imported; its warnings come when RecBole asks."""
+    """Build a ``Config`` silently, to raise its errors before Ray is imported.
+
+    RecBole builds it once more, and then logs its warnings.
+    """
     before = logging.root.manager.disable
     anomalies = torch.is_anomaly_enabled()
     logging.disable(max(before, logging.WARNING))
@@ -149,7 +171,7 @@ def checked_config(
         return Config(model, dataset, files, copy.deepcopy(settings))
     finally:
         logging.disable(before)
-        # RecBole's SINE turns it on where it is imported, and makes all training slow.
+        # Importing RecBole's SINE turns the detection on, which slows all training down.
         torch.autograd.set_detect_anomaly(anomalies)
 
 
@@ -158,14 +180,14 @@ def objective_function(
     config_file_list: list[str] | None = None,
     saved: bool = True,
 ) -> Settings:
-    """``recbole.quick_start.objective_function``, for ``HyperTuning``."""
+    """Train a model for RecBole's ``HyperTuning``, as RecBole's function of this name does."""
     from recbole.quick_start import objective_function
 
     return objective_function(config_dict, config_file_list, saved)
 
 
 def load_data_and_model(model_file: str | Path) -> tuple:
-    """``recbole.quick_start.load_data_and_model``, with a clear error for a damaged file.
+    """Load the model and the data of a checkpoint, with a clear error for a damaged file.
 
     Args:
         model_file: a checkpoint of any model.
@@ -174,11 +196,12 @@ def load_data_and_model(model_file: str | Path) -> tuple:
         config, model, dataset, train_data, valid_data, test_data.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if it is truncated, no checkpoint, or not safe to load.
+        FileNotFoundError: if the file does not exist.
+        ValueError: if the file is truncated, is no checkpoint, or is not safe to load.
     """
     checkpoint = load_checkpoint(model_file, "cpu")
-    # RecBole's loaders and metrics use names of old numpy, which only a new Config brings back.
+    # RecBole's loaders and metrics use names that numpy has removed. A new Config restores the
+    # names, but an unpickled one does not.
     checkpoint["config"].compatibility_settings()
     from recbole.quick_start import load_data_and_model
 

@@ -1,19 +1,31 @@
-"""Every test runs in its own folder, with a clean command line, on one thread."""
+"""Every test runs in its own folder, with a clean command line, on one thread.
+
+Hypothesis draws few examples; ``--hypothesis-profile=all`` draws as many as ``make test-all``.
+"""
 
 from __future__ import annotations
 
+import itertools
 import logging
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 import torch
 from torch.utils.tensorboard import SummaryWriter
 
-ROOT = Path(__file__).resolve().parents[1]
-ML_1M = ROOT.parent / "shared" / "data" / "ml-1m"
+from tests.worlds.cold_world import cold_world
+
+__all__ = ["cold_world"]  # a fixture
+
+RUNS = itertools.count(1)
+
+hypothesis.settings.register_profile("few", max_examples=30)
+hypothesis.settings.register_profile("all", max_examples=600)
+hypothesis.settings.load_profile("few")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -37,6 +49,10 @@ def clean_process(
     """RecBole writes into the working folder, reads the command line, leaves what it opened."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["test"])
+    # RecBole measures the processor for a second at the end of each run, to print its load. Without
+    # that second two runs would begin in the same one, by which RecBole names their checkpoints.
+    monkeypatch.setattr("psutil.cpu_percent", lambda interval=None: 0.0)
+    monkeypatch.setattr("recbole.trainer.trainer.get_local_time", lambda: f"{next(RUNS)}")
     torch.set_num_threads(1)
     torch.autograd.set_detect_anomaly(False)  # RecBole's SINE turns it on when it is imported
     before, level = logging.root.handlers[:], logging.root.level

@@ -7,6 +7,7 @@ import pickle
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,10 +18,10 @@ from recbole.utils.case_study import full_sort_topk
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import recbole_ext
-from recbole_ext import recording
 from recbole_ext.quick_start import PluginSettings
-from recbole_ext.summary import summarize
-from tests.helpers import QUICK
+from recbole_ext.runs import run_state
+from recbole_ext.runs.summary import summarize
+from tests.worlds.helpers import QUICK
 
 MODELS = ["LambdaOptMF", "BPR", "LightGCN", "LightSANs", "EASE"]
 
@@ -177,15 +178,22 @@ def test_summary_shows_metrics_seconds_and_path() -> None:
 
 def test_phases_count_once(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(100))
-    monkeypatch.setattr(recording, "perf_counter", lambda: next(clock))
-    test = recording.timed("test", lambda: None)
-    valid = recording.timed("validation", test)
-    training = recording.timed("training", valid)
-    with recording.recording() as record:
-        training()
-        test()
+    monkeypatch.setattr(run_state, "perf_counter", lambda: next(clock))
+    test = run_state.timed("test", lambda _: None)
+    valid = run_state.timed("validation", test)
+    training = run_state.timed("training", valid)
+    with run_state.running(saves=False) as state:
+        trainer = SimpleNamespace(run_state=state)
+        training(trainer)
+        test(trainer)
     # one tick at each change of phase: loading|training|validation|training|other|test|other
-    assert record.seconds == {"loading": 1, "training": 2, "validation": 1, "other": 2, "test": 1}
+    assert state.clock.seconds == {
+        "loading": 1,
+        "training": 2,
+        "validation": 1,
+        "other": 2,
+        "test": 1,
+    }
 
 
 def test_a_run_logs_lambda(caplog: pytest.LogCaptureFixture) -> None:

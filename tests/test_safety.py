@@ -14,15 +14,12 @@ import torch
 import yaml
 from recbole.config import Config
 
-import run
-import run_hyper
-from recbole_ext import cold_start, evidence, load_data_and_model, recommend
-from recbole_ext.checkpoint import load_checkpoint
-from recbole_ext.demo.__main__ import main as demo
-from recbole_ext.literals import literal
-from recbole_ext.report.__main__ import main as report
-from tests.helpers import Run
-from tests.test_checkpoint import safe_loading
+from recbole_ext import load_data_and_model
+from recbole_ext.__main__ import main
+from recbole_ext.runs.checkpoint import load_checkpoint
+from recbole_ext.settings.literals import literal
+from recbole_ext.tools import new_users as cold_start
+from tests.worlds.helpers import Run, safe_loading
 
 CODE = "__import__('os').system('touch ran')"
 
@@ -64,10 +61,10 @@ READERS: dict[str, Callable[[str], Any]] = {
     "resume_file": lambda file: Run("BPR", resume_file=file).fit(valid=False),
 }
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
-    "recommend": lambda files: recommend.main([*files, "--ratings=ratings.inter"]),
-    "evidence": evidence.main,
-    "report": report,
-    "demo": lambda files: demo([*files, "--port=0"]),
+    "recommend": lambda files: main(["recommend", *files, "--ratings=ratings.inter"]),
+    "ask": lambda files: main(["ask", *files]),
+    "report": lambda files: main(["report", *files]),
+    "demo": lambda files: main(["demo", *files, "--port=0"]),
 }
 
 
@@ -112,7 +109,7 @@ def test_code_in_a_pickled_data_set_is_refused(name: str) -> None:
 
 @pytest.mark.parametrize("key", ["epochs", "state", "wandb_project", "eval_args", "nothing_known"])
 def test_code_on_a_command_line_is_text(key: str, capsys: pytest.CaptureFixture[str]) -> None:
-    run.main(["--model=BPR", "--dataset=nowhere", f"--{key}={CODE}"])
+    main(["run", "--model=BPR", "--dataset=nowhere", f"--{key}={CODE}"])
     assert "error: " in capsys.readouterr().err
     assert not Path("ran").exists()
 
@@ -128,7 +125,7 @@ def test_code_on_any_scripts_command_line_is_text(monkeypatch: pytest.MonkeyPatc
 def test_code_in_a_yaml_is_refused(tag: str) -> None:
     Path("x.yaml").write_text(f"wandb_project: !!python/object/{tag} ['touch ran']\n")
     with pytest.raises(SystemExit):
-        run.parse(["--config_files=x.yaml"])
+        main(["run", "--config_files=x.yaml"])
     with pytest.raises(yaml.YAMLError):
         Config("BPR", "ml-100k", ["x.yaml"])
     assert not Path("ran").exists()
@@ -151,7 +148,7 @@ def test_code_as_text_in_a_yaml_stays_text() -> None:
 )
 def test_code_in_a_params_file_is_refused(line: str, capsys: pytest.CaptureFixture[str]) -> None:
     Path("hyper.test").write_text(line + "\n")
-    assert run_hyper.main(["--model=BPR", "--dataset=ml-100k"]) == 1
+    assert main(["search", "--model=BPR", "--dataset=ml-100k"]) == 1
     assert "error: hyper.test, line 1" in capsys.readouterr().err
     assert not Path("ran").exists()
 

@@ -1,0 +1,1 @@
+"""Mathematics that several methods share; it works on tensors and imports no other subpackage."""

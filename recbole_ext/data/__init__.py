@@ -1,1 +1,0 @@
-"""Datasets and samplers on top of RecBole's."""

@@ -1,1 +1,0 @@
-"""What RecBole's evaluator does not tell: metrics by group."""

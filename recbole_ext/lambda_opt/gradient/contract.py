@@ -1,0 +1,39 @@
+"""The interface of every method that computes the gradient of λ."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from torch import Tensor
+
+from recbole_ext.lambda_opt.gradient.bpr import RowGradients, Triples
+
+
+class Gradient(Protocol):
+    """The gradient of a validation loss with respect to λ.
+
+    In each batch with a λ step the trainer calls :meth:`begin`, :meth:`add` and :meth:`end`, in
+    this order. During the warm-up of λ it leaves out :meth:`add`.
+    """
+
+    def begin(self, batch: Triples, read: RowGradients | None) -> None:
+        """Take note of the batch of the coming model step.
+
+        Args:
+            batch: the batch that the model is about to train on.
+            read: a matrix factorisation's rows and gradients for the batch; ``None`` for other
+                models.
+        """
+
+    def add(self, valid: Triples) -> Tensor:
+        """Add the gradient of a validation batch to the λ tables' ``grad``.
+
+        Args:
+            valid: ratings that the model does not train on.
+
+        Returns:
+            The validation loss, shape: []
+        """
+
+    def end(self) -> None:
+        """Update the state that the method keeps, if any, for the coming model step."""

@@ -1,0 +1,113 @@
+"""First and second derivatives of a model's losses: in closed form for MF, by autograd otherwise.
+
+Both classes have the same methods, which work on whole tables. Parameters go by their names in
+``PairwiseModel``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol, TypeAlias
+
+import torch
+from torch import Tensor
+
+from recbole_ext.lambda_opt.gradient.bpr import Triples, bpr_row_gradients
+from recbole_ext.lambda_opt.gradient.tangents import bpr_row_tangents
+from recbole_ext.lambda_opt.pairwise import PairwiseModel, is_factorisation
+
+ByName: TypeAlias = dict[str, Tensor]
+Answer: TypeAlias = Callable[[ByName], ByName]
+
+
+class Gradients(Protocol):
+    """The derivatives of a model that the forward-mode gradient needs."""
+
+    parameters: ByName
+
+    def fit(self, batch: Triples) -> tuple[ByName, Answer]:
+        """The gradient ``g`` of the training loss, and a function that gives ``∂g/∂Θ · Z``."""
+
+    def ranking(self, batch: Triples) -> tuple[Tensor, ByName]:
+        """The ranking loss, shape: [], and its gradient."""
+
+
+def gradients_of(model: PairwiseModel) -> Gradients:
+    """The derivatives of a model, in closed form where one exists."""
+    closed_form = is_factorisation(model.model)
+    return FactorisationGradients(model) if closed_form else AutogradGradients(model)
+
+
+class FactorisationGradients:
+    """The derivatives of BPR matrix factorisation, in closed form."""
+
+    def __init__(self, model: PairwiseModel) -> None:
+        self.parameters: ByName = dict(model.named_parameters())
+
+    def fit(self, batch: Triples) -> tuple[ByName, Answer]:
+        """See :class:`Gradients`."""
+
+        def answer(direction: ByName) -> ByName:
+            users, items = direction.values()
+            return self._in_tables(batch, *bpr_row_tangents(tables, (users, items), batch))
+
+        tables = self._tables()
+        found = bpr_row_gradients(*tables, batch)
+        return self._in_tables(batch, found.users, found.items), answer
+
+    def ranking(self, batch: Triples) -> tuple[Tensor, ByName]:
+        """See :class:`Gradients`."""
+        found = bpr_row_gradients(*self._tables(), batch)
+        return found.loss, self._in_tables(batch, found.users, found.items)
+
+    def _tables(self) -> tuple[Tensor, Tensor]:
+        users, items = (table.detach() for table in self.parameters.values())
+        return users, items
+
+    def _in_tables(self, batch: Triples, for_users: Tensor, for_items: Tensor) -> ByName:
+        """Sum the rows of a batch's occurrences into whole tables."""
+        summed = {name: torch.zeros_like(table) for name, table in self.parameters.items()}
+        users, items = summed.values()
+        users.index_add_(0, batch.users, for_users)
+        items.index_add_(0, batch.items, for_items)
+        return summed
+
+
+class AutogradGradients:
+    """The derivatives of any model, by differentiating twice.
+
+    A model with dropout draws a new mask here, which is not the mask of the real training step.
+    """
+
+    def __init__(self, model: PairwiseModel) -> None:
+        self.model = model
+        self.parameters: ByName = dict(model.named_parameters())
+
+    def fit(self, batch: Triples) -> tuple[ByName, Answer]:
+        """See :class:`Gradients`."""
+        with torch.enable_grad():
+            loss = self.model.fit_loss(self.parameters, batch)
+            found = self._differentiate(loss, twice=True)
+
+        def answer(direction: ByName) -> ByName:
+            with torch.enable_grad():
+                slope = torch.stack([(found[n] * direction[n]).sum() for n in found]).sum()
+                return self._differentiate(slope, again=True)
+
+        return {name: gradient.detach() for name, gradient in found.items()}, answer
+
+    def ranking(self, batch: Triples) -> tuple[Tensor, ByName]:
+        """See :class:`Gradients`."""
+        with torch.enable_grad():
+            loss = self.model.ranking_loss(self.parameters, batch)
+            return loss.detach(), self._differentiate(loss)
+
+    def _differentiate(self, value: Tensor, twice: bool = False, again: bool = False) -> ByName:
+        leaves = list(self.parameters.values())
+        found = torch.autograd.grad(
+            value, leaves, allow_unused=True, create_graph=twice, retain_graph=twice or again
+        )
+        return {
+            name: torch.zeros_like(leaf) if gradient is None else gradient
+            for (name, leaf), gradient in zip(self.parameters.items(), found, strict=True)
+        }

@@ -1,0 +1,120 @@
+"""The derivative of the embeddings with respect to λ through the whole training so far.
+
+λOpt looks one training step ahead, but the effect of λ takes thousands of steps. While a model
+still improves its fit, any λ only slows it down, so that the best λ for one step is 0. Here the
+derivative ``Z = dΘ_t/dλ`` is updated in each step (forward-mode differentiation):
+
+    Z_{t+1} = ∂f/∂Θ · Z_t + ∂f/∂λ,
+
+where ``f`` is the optimiser's step on the loss and the penalty of a batch. The gradient of the
+validation loss with respect to λ, the hypergradient, is ``∂l_V/∂Θ_t · Z_t`` at any time. The cost
+grows with the number of λ, so that this method is for few λ.
+
+Reference:
+    Franceschi et al. "Forward and Reverse Gradient-Based Hyperparameter Optimization." ICML 2017.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.optim import SGD, Adam, Optimizer
+
+from recbole_ext.arithmetic.adam_moments import AdamState
+from recbole_ext.lambda_opt.gradient.bpr import Triples
+from recbole_ext.lambda_opt.gradient.optimizer_step import adam_state, rows_of
+
+
+class Tangent(NamedTuple):
+    """Derivatives of a table and its Adam moments by one λ, each [n_rows, embedding_size].
+
+    Attributes:
+        table: ``dΘ/dλ``.
+        first: ``dm/dλ``; unused by SGD.
+        second: ``dv/dλ``; unused by SGD.
+    """
+
+    table: Tensor
+    first: Tensor
+    second: Tensor
+
+
+def bpr_row_tangents(
+    tables: tuple[Tensor, Tensor], tangents: tuple[Tensor, Tensor], triples: Triples
+) -> tuple[Tensor, Tensor]:
+    """The directional derivative of :func:`bpr_row_gradients` with respect to the tables.
+
+    Args:
+        tables: user and item embeddings, shapes: [n_users, embedding_size],
+            [n_items, embedding_size]
+        tangents: the direction, in the same shapes.
+        triples: the batch.
+
+    Returns:
+        Derivatives of the gradients of users, shape: [batch_size, embedding_size], and of items,
+        positives first, shape: [2 * batch_size, embedding_size]
+    """
+    (users, items), (user_tangents, item_tangents) = tables, tangents
+    user, item = rows_of(users, triples.users), rows_of(items, triples.items)
+    user_tangent = rows_of(user_tangents, triples.users)
+    size = len(user)
+    item_tangent = rows_of(item_tangents, triples.items)
+    difference, change = item[:size] - item[size:], item_tangent[:size] - item_tangent[size:]
+    score = (user * difference).sum(-1, keepdim=True)
+    moved = (user_tangent * difference + user * change).sum(-1, keepdim=True)
+    below = torch.sigmoid(-score)
+    slope, slope_moved = -below / size, below * (1 - below) * moved / size
+    for_positive = slope_moved * user + slope * user_tangent
+    return slope_moved * difference + slope * change, torch.cat([for_positive, -for_positive])
+
+
+def step_tangent(
+    optimizer: Optimizer,
+    table: Tensor,
+    gradient: Tensor,
+    tangent: Tangent,
+    moved: Tensor,
+    stride: int = 1,
+) -> None:
+    """Update a tangent, in place, for one step of the optimiser.
+
+    Args:
+        optimizer: SGD without momentum or Adam, before its step; it is only read.
+        table: one of its parameters, shape: [n_rows, embedding_size]
+        gradient: the table's gradient in this step, weight decay included, of the same shape.
+        tangent: the tangent before the step.
+        moved: derivative of the gradient by λ, ``∂g/∂Θ · Z + ∂g/∂λ``, of the same shape.
+        stride: number of steps that this step represents, itself and those skipped before it; 1 is
+            exact.
+
+    Raises:
+        TypeError: if the optimiser is of another kind.
+    """
+    group = next(g for g in optimizer.param_groups if any(p is table for p in g["params"]))
+    rate = group["lr"] * stride
+    if type(optimizer) is SGD:
+        tangent.table.sub_(moved, alpha=rate)
+        return
+    if type(optimizer) is not Adam:
+        raise TypeError(f"no tangent for {type(optimizer).__name__}: use adam or sgd")
+    betas = group["betas"]
+    after = adam_state(optimizer, table).advance(gradient, betas)
+    decay = betas[0] ** stride, betas[1] ** stride
+    tangent.first.mul_(decay[0]).add_(moved, alpha=1 - decay[0])
+    tangent.second.mul_(decay[1]).addcmul_(gradient, moved, value=2 * (1 - decay[1]))
+    _descend(tangent, after, betas, group["eps"], rate)
+
+
+def _descend(
+    tangent: Tangent, after: AdamState, betas: tuple[float, float], eps: float, rate: float
+) -> None:
+    """``Z ← Z − lr · d(m̂ / (√v̂ + eps))``; at ``v = 0`` the root's derivative is set to 0."""
+    first, root = after.corrected(betas)
+    inverse = 1 / (root + eps)
+    step = int(after.step)
+    corrections = 1 - betas[0] ** step, 1 - betas[1] ** step
+    root_slope = torch.where(root > 0, first * inverse.square() / (2 * root), 0.0)
+    tangent.table.addcmul_(tangent.first, inverse, value=-rate / corrections[0])
+    tangent.table.addcmul_(tangent.second, root_slope, value=rate / corrections[1])

@@ -1,0 +1,1 @@
+"""How weights adapt to a support set; it knows tensors only."""

@@ -1,0 +1,172 @@
+"""The inner loop of a meta-learner, for a batch of tasks at once.
+
+Each task has its own copy of a network's weights: a leading dimension of every tensor. Tasks do not
+touch one another, so the gradient of the *sum* of their losses holds each task's own gradient.
+
+Reference:
+    Finn et al. "Model-Agnostic Meta-Learning." ICML 2017. Lee et al. "MeLU." KDD 2019, Algorithm 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+
+from recbole_ext.meta.adapting.factored_weight import FactoredWeight, Weight, linear
+from recbole_ext.meta.adapting.inner_optimizers import Adam, Tensors
+
+# What a task adapts, each with a leading dimension of tasks. Of a network alternately a layer's
+# weight, shape: [tasks, in, out], and its bias, shape: [tasks, 1, out].
+Weights: TypeAlias = Sequence[Weight]
+
+# Gives each task's loss on some columns of its support set, shape: [tasks].
+SupportLoss: TypeAlias = Callable[[Weights, slice], Tensor]
+
+
+def mlp(
+    inputs: Tensor,
+    weights: Weights,
+    activation: Callable[[Tensor], Tensor] = torch.relu,
+    activate_last: bool = False,
+) -> Tensor:
+    """A network, each task with weights of its own.
+
+    Args:
+        inputs: shape: [tasks, ratings, in]
+        weights: of each layer, shape: [tasks, in, out] and [tasks, 1, out]
+        activation: between the layers.
+        activate_last: after the last layer as well.
+
+    Returns:
+        shape: [tasks, ratings, out]
+    """
+    for at in range(0, len(weights), 2):
+        inputs = linear(inputs, weights[at], weights[at + 1])  # type: ignore[arg-type]
+        if activate_last or at < len(weights) - 2:
+            inputs = activation(inputs)
+    return inputs
+
+
+def mean_error(predicted: Tensor, ratings: Tensor, mask: Tensor, kind: str = "squared") -> Tensor:
+    """Mean over each task's ratings; 0 for a task without any.
+
+    Args:
+        predicted: shape: [tasks, ratings]
+        ratings: shape: [tasks, ratings]
+        mask: 1 for a rating, 0 for padding, shape: [tasks, ratings]
+        kind: of error, ``squared`` or ``absolute``.
+
+    Returns:
+        shape: [tasks]
+    """
+    errors = predicted - ratings
+    return masked_mean(errors.square() if kind == "squared" else errors.abs(), mask)
+
+
+def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Mean of each row where the mask is 1; 0 for a row without any, shape: [tasks].
+
+    Args:
+        values: shape: [tasks, ratings]
+        mask: shape: [tasks, ratings]
+    """
+    return (values * mask).sum(-1) / mask.sum(-1).clamp(min=1)
+
+
+def mini_batches(ratings: int, size: int | None) -> list[slice]:
+    """The columns of a support set in parts of at most ``size``; in one part for ``None``."""
+    if size is None:
+        return [slice(None)]
+    return [slice(begin, begin + size) for begin in range(0, ratings, size)]
+
+
+class Parts:
+    """Some columns of a tensor, the same tensor each time: what is made of it is made once."""
+
+    def __init__(self, values: Tensor) -> None:
+        self._values = values
+        self._parts: dict[tuple, Tensor] = {}
+
+    def __getitem__(self, part: slice) -> Tensor:
+        return self._parts.setdefault((part.start, part.stop), self._values[:, part])
+
+
+def adapt(
+    start: Tensors,
+    loss: SupportLoss,
+    mask: Tensor,
+    parts: Sequence[slice],
+    optimizer: Adam,
+    first_order: bool,
+) -> Weights:
+    """Take one step on each part of each task's support set.
+
+    Args:
+        start: each task's weights to begin with.
+        loss: of a part.
+        mask: of the support sets; a task without ratings in a part takes no step on it,
+            shape: [tasks, ratings]
+        parts: columns of the support sets, in order; one may come again.
+        optimizer: takes the steps.
+        first_order: hold the steps' gradients constant, so that no graph of them is kept.
+
+    Returns:
+        Each task's weights; those of the start for a task without support.
+    """
+    weights: Tensors = [w if w.requires_grad else w.detach().requires_grad_() for w in start]
+    for part in parts:
+        total = loss(list(weights), part).sum()
+        gradients = torch.autograd.grad(total, weights, create_graph=not first_order)
+        weights = optimizer.step(weights, gradients, mask[:, part].any(-1))
+    return list(weights)
+
+
+def descend(
+    start: Tensors,
+    loss: SupportLoss,
+    mask: Tensor,
+    parts: Sequence[slice],
+    rates: Sequence[Tensor | float],
+    first_order: bool,
+) -> Weights:
+    """As :func:`adapt` by plain gradient steps, with fewer numbers written.
+
+    Args:
+        start: each task's weights to begin with.
+        loss: of a part; it applies each weight once, by :func:`~factored_weight.linear`.
+        mask: shape: [tasks, ratings]
+        parts: columns of the support sets, in order.
+        rates: step size of each of the weights.
+        first_order: hold the steps' gradients constant, so that no graph of them is kept.
+
+    Returns:
+        Each task's weights.
+    """
+    room = sum(mask[:, part].shape[1] for part in parts)
+    weights: list[Weight] = []
+    for before in start:
+        if FactoredWeight.pays(before, room):
+            weights.append(FactoredWeight(before, room, len(parts), first_order))
+        elif first_order or not before.requires_grad:
+            weights.append(before.detach().requires_grad_())
+        else:
+            weights.append(before)
+    moved: dict[int, Tensor] = {}  # how far a weight that is written went, of first order
+    for part in parts:
+        total = loss(weights, part).sum()
+        of = [w.outputs if isinstance(w, FactoredWeight) else w for w in weights]
+        found = torch.autograd.grad(total, of, create_graph=not first_order)
+        for at, (weight, gradient) in enumerate(zip(weights, found, strict=True)):
+            if isinstance(weight, FactoredWeight):
+                weight.step(gradient, rates[at])
+            elif first_order:  # the gradient is a constant, the step size need not be
+                moved[at] = moved.get(at, torch.zeros_like(gradient)) + rates[at] * gradient
+                weights[at] = (start[at] - moved[at]).detach().requires_grad_()
+            else:
+                weights[at] = weight - rates[at] * gradient
+    for at, far in moved.items():
+        weights[at] = start[at] - far
+    return [w.end() if isinstance(w, FactoredWeight) else w for w in weights]

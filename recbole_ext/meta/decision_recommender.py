@@ -1,0 +1,122 @@
+"""What MeLU and MAMO have in common: a decision that adapts to what the biases leave over."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from recbole.config import Config
+from torch import Tensor
+
+from recbole_ext.meta.adapting.factorization import item_factors
+from recbole_ext.meta.adapting.inner_loop import Weights, mean_error
+from recbole_ext.meta.adapting.inner_optimizers import Tensors
+from recbole_ext.meta.decision_settings import DecisionSettings
+from recbole_ext.meta.decisions.bias_floor import fit_bias_floor
+from recbole_ext.meta.decisions.content import ContentEmbedding
+from recbole_ext.meta.decisions.decision import Decision
+from recbole_ext.meta.decisions.item_profile import ItemProfile
+from recbole_ext.meta.decisions.learnt_steps import InnerLoopSettings
+from recbole_ext.meta.decisions.warm_embedding import WarmEmbedding, warm_items
+from recbole_ext.meta.meta_recommender import MetaRecommender
+from recbole_ext.meta.task_settings import TaskSettings
+from recbole_ext.meta.tasks.dataset import ColdStartDataset
+from recbole_ext.meta.tasks.task_set import Ratings
+from recbole_ext.settings.declared import Declared
+
+
+class DecisionRecommender(MetaRecommender):
+    """A model of its own needs :meth:`start`, and ``decision``: a module that adapts and scores.
+
+    ``residual`` has the decision predict what the biases leave over.
+    """
+
+    decision: Decision
+    settings_classes: tuple[type[Declared], ...] = (
+        TaskSettings,
+        DecisionSettings,
+        InnerLoopSettings,
+    )
+
+    def __init__(self, config: Config, dataset: ColdStartDataset) -> None:
+        super().__init__(config, dataset)
+        self.settings = DecisionSettings.read(config)
+        self.inner_settings = InnerLoopSettings.read(config)
+        self.floor = None
+        if self.settings.residual:
+            self.floor = fit_bias_floor(dataset, self.settings.user_shrinkage)
+
+    @property
+    def user_content(self) -> ContentEmbedding | None:
+        """The decision's embedding of users, if it has one."""
+        return getattr(self.decision, "user_content", None)
+
+    def adapt(self, users: Tensor, support: Ratings) -> Weights:
+        """The weights of each task's decision; see the class for arguments."""
+        return self.adapt_from(self.start(users), users, support)
+
+    def adapt_from(self, start: Tensors, users: Tensor, support: Ratings) -> Weights:
+        """As :meth:`adapt`, from given weights."""
+        targets = support.ratings
+        if self.floor is not None:
+            targets = targets - self.floor(support.items, support)
+        return self.decision.adapt(start, users, support, targets)
+
+    def score(self, users: Tensor, items: Tensor, support: Ratings, adapted: Weights) -> Tensor:
+        """Predicted ratings, shape: [tasks, items]; see the class for arguments."""
+        scores = self.decision(users, items, adapted)
+        return scores if self.floor is None else scores + self.floor(items, support)
+
+    def loss(self, predicted: Tensor, query: Ratings) -> Tensor:
+        """Mean squared or absolute error of each task, shape: [tasks]."""
+        return mean_error(predicted, query.ratings, query.mask, self.settings.outer_loss)
+
+    def content(self, dataset: ColdStartDataset, side: str) -> ContentEmbedding:
+        """Embeddings of what describes users or items (``side``)."""
+        users, items, _ = self.split.training_ratings
+        seen = users if side == "user" else items
+        return ContentEmbedding(
+            dataset,
+            side,
+            dataset.content_fields(side),
+            self.settings.embedding_size,
+            seen.unique() if self.settings.zero_unseen_values else None,
+        )
+
+    def item_profile(self, dataset: ColdStartDataset) -> ItemProfile:
+        """What a network that adapts by gradient steps knows items by."""
+        own = None
+        if self.settings.item_embedding:
+            own = self._vectors(self.settings.embedding_size, std=0.1)
+        return ItemProfile(self.content(dataset, "item"), own)
+
+    def ridge_parts(self, dataset: ColdStartDataset) -> dict[str, Any]:
+        """What a :class:`~recbole_ext.meta.decisions.ridge_decision.RidgeDecision` is made of."""
+        settings = self.settings
+        size = settings.factor_size
+        own = self._vectors(size, std=0.1) if settings.item_embedding else None
+        if own is not None and settings.factorized_start:
+            self._start_from_factors(own)
+        return {
+            "content": self.content(dataset, "item"),
+            "hidden": settings.mlp_hidden_size,
+            "size": size,
+            "strength": settings.ridge_strength,
+            "own": own,
+            "traces": self._vectors(size, std=0.0) if settings.rated_items else None,
+        }
+
+    def _vectors(self, size: int, std: float) -> WarmEmbedding:
+        warm = warm_items(self.split.training_ratings[1], self.n_items)
+        return WarmEmbedding(warm, size, std)
+
+    def _start_from_factors(self, own: WarmEmbedding) -> None:
+        """Put a matrix factorisation of the training ratings into the items' vectors."""
+        size, strength = self.settings.factorized_start, self.settings.ridge_strength
+        users, items, ratings = self.split.training_ratings
+        targets = ratings - ratings.mean()
+        if self.floor is not None:
+            targets = self.floor.residuals(users, items, ratings)
+        factors = item_factors(users, items, targets, self.n_items, size, strength)
+        with torch.no_grad():
+            own.rows.weight[:, :size] = factors

@@ -1,0 +1,1 @@
+"""The networks that adapt, and what they know of users and items."""

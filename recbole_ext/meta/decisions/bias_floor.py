@@ -1,0 +1,84 @@
+"""The prediction from biases alone, on which a model may put what it knows besides."""
+
+from __future__ import annotations
+
+import torch
+from sklearn.linear_model import Ridge
+from torch import Tensor, nn
+
+from recbole_ext.meta.adapting.biases import item_biases, shrunk_means
+from recbole_ext.meta.tasks.content_matrix import content_matrix
+from recbole_ext.meta.tasks.dataset import ColdStartDataset
+from recbole_ext.meta.tasks.task_set import Ratings
+
+
+class BiasFloor(nn.Module):
+    """``mean + b_item + b_user``, with ``b_user`` from the support set and ``b_item`` fixed.
+
+    Args:
+        mean: the mean training rating, shape: []
+        of_item: shape: [n_items]
+        user_shrinkage: how many ratings without a bias each user is given beside their own.
+    """
+
+    mean: Tensor
+    of_item: Tensor
+
+    def __init__(self, mean: Tensor, of_item: Tensor, user_shrinkage: float) -> None:
+        super().__init__()
+        self.register_buffer("mean", mean)
+        self.register_buffer("of_item", of_item)
+        self.user_shrinkage = user_shrinkage
+
+    def forward(self, items: Tensor, support: Ratings) -> Tensor:
+        """The floor of some items, shape: [tasks, items].
+
+        Args:
+            items: shape: [tasks, items]
+            support: of the same tasks.
+        """
+        without_user = self.mean + self.of_item[items]
+        residuals = support.ratings - self.mean - self.of_item[support.items]
+        count = (support.mask.sum(-1) + self.user_shrinkage).clamp(min=1e-12)
+        of_user = (residuals * support.mask).sum(-1) / count
+        return without_user + of_user.unsqueeze(-1)
+
+    def residuals(self, users: Tensor, items: Tensor, ratings: Tensor) -> Tensor:
+        """What the biases of items and of these ratings' users leave over, shape: [n].
+
+        Args:
+            users: shape: [n]
+            items: shape: [n]
+            ratings: shape: [n]
+        """
+        residuals = ratings - self.mean - self.of_item[items]
+        of_user = shrunk_means(users, residuals, int(users.max()) + 1, self.user_shrinkage)
+        return residuals - of_user[users]
+
+
+def fit_bias_floor(
+    dataset: ColdStartDataset,
+    user_shrinkage: float = 5.0,
+    item_shrinkage: float = 5.0,
+    content_shrinkage: float = 10.0,
+) -> BiasFloor:
+    """Fit the biases to the training ratings.
+
+    On ml-1m the two shrinkages of items hardly matter.
+
+    Args:
+        dataset: the training part.
+        user_shrinkage: ratings without a bias that each user is given.
+        item_shrinkage: ratings as the item's content lets expect that each item is given.
+        content_shrinkage: of the ridge regression of the items' biases on their content.
+    """
+    users, items, ratings = dataset.split.training_ratings
+    shrinkage = (user_shrinkage, item_shrinkage)
+    nothing = torch.zeros(dataset.item_num, dtype=ratings.dtype)
+    _, biases = item_biases(users, items, ratings, nothing, shrinkage)
+    content = content_matrix(dataset, dataset.content_fields("item"))
+    counts = items.bincount(minlength=dataset.item_num).numpy()
+    ridge = Ridge(content_shrinkage).fit(content, biases.numpy(), sample_weight=counts)
+    prior = torch.as_tensor(ridge.predict(content), dtype=ratings.dtype)
+    mean, biases = item_biases(users, items, ratings, prior, shrinkage)
+    return BiasFloor(mean, biases, user_shrinkage)

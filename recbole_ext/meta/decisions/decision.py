@@ -1,0 +1,83 @@
+"""What every decision is asked for: to adapt to a support set, and then to score items."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from torch import Tensor
+
+from recbole_ext.meta.adapting.inner_loop import Weights
+from recbole_ext.meta.adapting.inner_optimizers import Tensors
+from recbole_ext.meta.decisions.content import ContentEmbedding
+from recbole_ext.meta.tasks.task_set import Ratings
+
+
+class Decision(Protocol):
+    """A module that has weights of its own for each task; the weights are what adapts."""
+
+    def adapt(self, start: Tensors, users: Tensor, support: Ratings, targets: Tensor) -> Weights:
+        """Each task's weights after it has seen its support set.
+
+        Args:
+            start: those before, with a leading dimension of tasks.
+            users: shape: [tasks]
+            support: of the tasks.
+            targets: what its ratings count as, shape: [tasks, ratings]
+        """
+
+    def __call__(self, users: Tensor, items: Tensor, weights: Weights) -> Tensor:
+        """Predicted targets, shape: [tasks, items].
+
+        Args:
+            users: shape: [tasks]
+            items: shape: [tasks, items]
+            weights: the tasks', from :meth:`adapt`.
+        """
+
+
+class PlainDecision(Decision, Protocol):
+    """A decision whose tasks all start alike: MeLU's."""
+
+    def start(self, users: Tensor) -> Tensors:
+        """The weights before they adapt, for users of shape [tasks]."""
+
+
+class RememberingDecision(Decision, Protocol):
+    """A decision whose tasks start from what memories hold: MAMO's."""
+
+    @property
+    def user_content(self) -> ContentEmbedding:
+        """What the memories know a user by."""
+
+    @property
+    def weight_size(self) -> int:
+        """For how many weights the memory of features has a bias."""
+
+    @property
+    def preference_shape(self) -> tuple[int, ...]:
+        """The shape of what the memory of tasks holds of one task."""
+
+    def start(self, users: Tensor, bias: Tensor | None, preference: Tensor | None) -> Tensors:
+        """The weights before they adapt.
+
+        Args:
+            users: shape: [tasks]
+            bias: what the memory of features says, shape: [tasks, weight_size]; ``None`` without.
+            preference: what the memory of tasks says, shape: [tasks, *preference_shape]; ``None``
+                without.
+        """
+
+    def to_remember(
+        self, start: Tensors, adapted: Weights, support: Ratings
+    ) -> tuple[Tensor, Tensor]:
+        """What a batch of tasks leaves in the memories.
+
+        Args:
+            start: the tasks' weights before they adapted.
+            adapted: and after.
+            support: what they adapted to.
+
+        Returns:
+            Of the features, shape: [tasks, weight_size], and of the tasks, shape:
+            [tasks, *preference_shape]
+        """

@@ -1,0 +1,89 @@
+"""A decision network whose last layer is found exactly for each user, by ridge regression."""
+
+from __future__ import annotations
+
+import torch
+from recbole.model.layers import MLPLayers
+from torch import Tensor, nn
+
+from recbole_ext.meta.adapting.factored_weight import dense
+from recbole_ext.meta.adapting.inner_loop import Weights
+from recbole_ext.meta.adapting.inner_optimizers import Tensors
+from recbole_ext.meta.adapting.ridge import ridge_weights
+from recbole_ext.meta.decisions.content import ContentEmbedding
+from recbole_ext.meta.decisions.warm_embedding import WarmEmbedding, once_each
+from recbole_ext.meta.tasks.task_set import Ratings
+
+
+class RidgeDecision(nn.Module):
+    """Item factors, shared by all users, and a vector for each user that is solved for.
+
+    An item's factor is what a network makes of its content, plus its own vector if it has one. A
+    user's vector fits the factors of the support set to its targets; it is sought around what the
+    rated items' traces add up to, if there are any, as in SVD++.
+
+    Args:
+        content: of the items.
+        hidden: sizes of the network's hidden layers.
+        size: of factors and users' vectors.
+        strength: of the ridge regression to begin with; it is learnt.
+        own: the items' own vectors, of that size, or ``None``.
+        traces: what having been rated says, of that size, or ``None``.
+
+    Reference:
+        Bertinetto et al. "Meta-learning with differentiable closed-form solvers." ICLR 2019.
+        Koren. "Factorization meets the neighborhood." KDD 2008, equation 15 (traces).
+    """
+
+    def __init__(
+        self,
+        content: ContentEmbedding,
+        hidden: list[int],
+        size: int,
+        strength: float,
+        own: WarmEmbedding | None,
+        traces: WarmEmbedding | None,
+    ) -> None:
+        super().__init__()
+        self.content, self.own, self.traces = content, own, traces
+        self.size = size
+        self.network = MLPLayers([content.size, *hidden, size], last_activation=False)
+        self.initial_strength = strength
+        self.log_strength = nn.Parameter(torch.tensor(0.0))  # of the initial one
+
+    def factors(self, items: Tensor) -> Tensor:
+        """Shape: [items, size] for items of shape [items]."""
+        factors = self.network(self.content(items))
+        return factors if self.own is None else factors + self.own(items)
+
+    def start(self, users: Tensor) -> Tensors:
+        """The vector of users of whom nothing is known: 0, shape: [tasks, size]."""
+        return [self.log_strength.new_zeros(len(users), self.size)]
+
+    def adapt(self, start: Tensors, users: Tensor, support: Ratings, targets: Tensor) -> Weights:
+        """Each user's vector, shape: [tasks, size].
+
+        Args:
+            start: around which vector it is sought, beside what the traces add up to.
+            users: not looked at.
+            support: of the tasks.
+            targets: what its ratings count as, shape: [tasks, ratings]
+        """
+        factors = once_each(self.factors, support.items)
+        strength = self.initial_strength * self.log_strength.exp()
+        prior = start[0]
+        if self.traces is not None:
+            rated = (self.traces(support.items) * support.mask.unsqueeze(-1)).sum(1)
+            prior = prior + rated / (support.mask.sum(-1, keepdim=True) + 1).sqrt()
+        rest = targets - torch.einsum("trs,ts->tr", factors, prior)
+        return [prior + ridge_weights(factors, rest, support.mask, strength)]
+
+    def forward(self, users: Tensor, items: Tensor, weights: Weights) -> Tensor:
+        """Shape: [tasks, items].
+
+        Args:
+            users: not looked at.
+            items: shape: [tasks, items]
+            weights: the users' vectors, from :meth:`adapt`.
+        """
+        return torch.einsum("tis,ts->ti", once_each(self.factors, items), dense(weights[0]))

@@ -1,0 +1,1 @@
+"""How cold-start tasks are judged: metrics by scenario, and simple baselines beside them."""

@@ -1,0 +1,197 @@
+"""What every meta-learner of cold-start tasks has in common: how RecBole asks it for scores."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from logging import getLogger
+from typing import Any
+
+import torch
+from recbole.config import Config
+from recbole.data.interaction import Interaction
+from recbole.model.abstract_recommender import GeneralRecommender
+from recbole.utils import EvaluatorType, InputType
+from torch import Tensor
+
+from recbole_ext.meta.adapting.inner_loop import Weights
+from recbole_ext.meta.adapting.inner_optimizers import Tensors
+from recbole_ext.meta.decisions.content import ContentEmbedding
+from recbole_ext.meta.task_settings import TaskSettings
+from recbole_ext.meta.tasks.dataset import TASK_FIELD, ColdStartDataset
+from recbole_ext.meta.tasks.task_set import Predictor, Ratings, TaskBatch, TaskSet, side_by_side
+from recbole_ext.settings.declared import Declared, Settings
+from recbole_ext.settings.ratings import check_rating_settings, derived_rating_settings, ranks
+
+
+class MetaRecommender(GeneralRecommender):
+    """A model that adapts to a user's support set and then scores items.
+
+    A model of its own needs :meth:`start`, :meth:`adapt`, :meth:`score` and :meth:`loss`.
+    """
+
+    input_type = InputType.POINTWISE
+    settings_classes: tuple[type[Declared], ...] = (TaskSettings,)
+
+    def __init__(self, config: Config, dataset: ColdStartDataset) -> None:
+        super().__init__(config, dataset)
+        if not hasattr(dataset, "split"):
+            raise TypeError(
+                f"{type(self).__name__} needs a part of a built ColdStartDataset, got a "
+                f"{type(dataset).__name__} without tasks; call build() first"
+            )
+        self.split = dataset.split
+        ratings = self.split.training_ratings[2]
+        self.rating_range = float(ratings.min()), float(ratings.max())
+        self._clamps = config["eval_type"] == EvaluatorType.VALUE  # a ranking would get ties
+        place = torch.full((self.n_users,), -1)
+        place[self.split.known.users] = torch.arange(len(self.split.known))
+        self._known_place = place
+        self._warned = False
+
+    @classmethod
+    def check_hyperparameters(cls, config: Settings) -> None:
+        """Refuse settings of RecBole's that a meta-learner does not go with, before data is loaded.
+
+        Raises:
+            ValueError: naming the key and its value.
+        """
+        check_rating_settings(config)
+        for key in ("enable_amp", "enable_scaler"):
+            if config[key]:
+                raise ValueError(f"{key} must be False: {cls.__name__} trains in full precision")
+        if config["benchmark_filename"]:
+            raise ValueError(
+                f"benchmark_filename must be empty, got {config['benchmark_filename']!r}: "
+                f"{cls.__name__} makes its own split; a column of yours is scenario_field"
+            )
+        ignored = [key for key in ("split", "order", "group_by") if key in config["eval_args"]]
+        if ignored:
+            getLogger().warning(
+                f"eval_args: {cls.__name__} makes its own split into users and items, cold and "
+                f"warm (cold_user_ratio and others); {', '.join(ignored)} are passed over"
+            )
+        if config["warm_evaluation"] == "training" and ranks(config):
+            raise ValueError(
+                "warm_evaluation: training is for value metrics: a ranking would be of training "
+                "queries; set warm_evaluation: held_out"
+            )
+
+    @classmethod
+    def derived_settings(cls, config: Settings) -> dict[str, Any]:
+        """Defaults that follow from others: what a label is, and how a ranking is evaluated."""
+        return derived_rating_settings(config)
+
+    @abstractmethod
+    def adapt(self, users: Tensor, support: Ratings) -> Weights:
+        """What the model makes of the support sets; each task on its own.
+
+        Args:
+            users: shape: [tasks]
+            support: of the same tasks.
+        """
+
+    @abstractmethod
+    def start(self, users: Tensor) -> Tensors:
+        """What adapts, before it does: tensors with a leading dimension of tasks.
+
+        Args:
+            users: shape: [tasks]
+        """
+
+    @abstractmethod
+    def score(self, users: Tensor, items: Tensor, support: Ratings, adapted: Weights) -> Tensor:
+        """Predicted ratings of some items for each task, shape: [tasks, items].
+
+        Args:
+            users: shape: [tasks]
+            items: shape: [tasks, items]
+            support: of the same tasks.
+            adapted: what :meth:`adapt` returned for them.
+        """
+
+    @abstractmethod
+    def loss(self, predicted: Tensor, query: Ratings) -> Tensor:
+        """The outer loss of each task, shape: [tasks].
+
+        Args:
+            predicted: shape: [tasks, ratings]
+            query: of the same tasks.
+        """
+
+    @property
+    def user_content(self) -> ContentEmbedding | None:
+        """What describes users to the model; ``None`` for a model that knows their ratings only."""
+        return None
+
+    def predict_tasks(self, batch: TaskBatch) -> Tensor:
+        """Adapt to each support set, then predict the query, shape: [tasks, ratings]."""
+        adapted = self.adapt(batch.users, batch.support)
+        return self.score(batch.users, batch.query.items, batch.support, adapted)
+
+    def other_readings(self) -> dict[str, Predictor]:
+        """Other predictions that can be read off the model, by name; a test reports them, too."""
+        return {}
+
+    def calculate_loss(self, batch: TaskBatch) -> Tensor:
+        """Mean over the tasks of the loss of their queries after adaptation, shape: []."""
+        return self.loss(self.predict_tasks(batch), batch.query).mean()
+
+    def predict(self, interaction: Interaction) -> Tensor:
+        """Predict ratings; for value metrics within the range of the training ratings.
+
+        Args:
+            interaction: users and items; with the column ``task_id`` of the evaluation parts each
+                row is predicted from the support set of its task, else from all that is known of
+                its user.
+
+        Returns:
+            shape: [batch_size]
+        """
+        users, items = interaction[self.USER_ID], interaction[self.ITEM_ID]
+        if TASK_FIELD in interaction:
+            batch, where = self._tasks(self.split.evaluation, interaction[TASK_FIELD])
+        else:
+            batch, where = self._known(users)
+        slots, padded = side_by_side(where, items, len(batch))
+        adapted = self.adapt(batch.users, batch.support)
+        scores = self.score(batch.users, padded, batch.support, adapted)
+        return self.in_range(scores[where, slots])
+
+    def in_range(self, scores: Tensor) -> Tensor:
+        """Scores within the range of the training ratings, if they are judged as ratings."""
+        return scores.clamp(*self.rating_range) if self._clamps else scores
+
+    def full_sort_predict(self, interaction: Interaction) -> Tensor:
+        """Score all items for each user, from all that is known of the user.
+
+        Args:
+            interaction: users.
+
+        Returns:
+            shape: [batch_size * n_items]
+        """
+        batch, where = self._known(interaction[self.USER_ID])
+        items = torch.arange(self.n_items, device=self.device).expand(len(batch), -1)
+        adapted = self.adapt(batch.users, batch.support)
+        return self.score(batch.users, items, batch.support, adapted)[where].view(-1)
+
+    def _tasks(self, tasks: TaskSet, ids: Tensor) -> tuple[TaskBatch, Tensor]:
+        """The distinct tasks among some, and for each of those its place in the batch."""
+        distinct, where = ids.cpu().unique(return_inverse=True)
+        return tasks.batch(distinct).to(self.device), where.to(self.device)
+
+    def _known(self, users: Tensor) -> tuple[TaskBatch, Tensor]:
+        """What is known of each user; of some it may be nothing."""
+        distinct, where = users.cpu().unique(return_inverse=True)
+        place = self._known_place[distinct]
+        batch = self.split.known.batch(place.clamp(min=0))
+        unknown = place < 0
+        if unknown.any():
+            if not self._warned:
+                getLogger().warning(
+                    "some users have no support set; they are scored by the meta-initialisation "
+                    "(said once)"
+                )
+                self._warned = True
+            batch = batch.without_support(unknown, distinct)
+        return batch.to(self.device), where.to(self.device)

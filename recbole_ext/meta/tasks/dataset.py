@@ -1,0 +1,97 @@
+"""RecBole's dataset, split into cold-start tasks."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from recbole.data.dataset import Dataset
+from recbole.utils import FeatureType
+
+from recbole_ext.meta.task_settings import TaskSettings
+from recbole_ext.meta.tasks.scenarios import scenarios
+from recbole_ext.meta.tasks.splitting import ColdStartSplit, split_tasks
+from recbole_ext.seams.rating_dataset import RatingDataset
+
+TASK_FIELD = "task_id"
+_CONTENT = (FeatureType.TOKEN, FeatureType.TOKEN_SEQ, FeatureType.FLOAT)
+
+
+class ColdStartDataset(RatingDataset):
+    """A dataset of ratings whose ``build`` makes tasks for warm and cold users and items.
+
+    Attributes:
+        split: after ``build``, who may see which rating; all three parts carry the same.
+        without_cold_field: items that have no ``cold_item_field``, shape: [n_items]
+    """
+
+    split: ColdStartSplit
+    without_cold_field: NDArray[np.bool_]
+
+    def _data_filtering(self) -> None:
+        super()._data_filtering()
+        twice = self.inter_feat.duplicated([self.uid_field, self.iid_field])
+        if twice.any():
+            raise ValueError(
+                f"dataset {self.dataset_name}: {int(twice.sum())} ratings are of a user and an "
+                "item that have one already, which could be query and support at once; set "
+                "rm_dup_inter: first or last"
+            )
+
+    def _fill_nan(self) -> None:
+        """RecBole fills in means; an item without the field that makes items cold has none."""
+        field = self.config["cold_item_field"]
+        if self.item_feat is not None and field in self.item_feat:
+            self.without_cold_field = self.item_feat[field].isna().to_numpy()
+        super()._fill_nan()
+
+    def content_fields(self, side: str) -> list[str]:
+        """The names of the fields that describe users (``side: user``) or items (``item``).
+
+        Raises:
+            ValueError: if there are none.
+        """
+        feature = self.user_feat if side == "user" else self.item_feat
+        ids = (self.uid_field, self.iid_field)
+        left_out = {*ids, *(self.config["ignored_fields"] or ())}
+        fields = [
+            field
+            for field in ([] if feature is None else feature.columns)
+            if field not in left_out and self.field2type[field] in _CONTENT
+        ]
+        if not fields:
+            raise ValueError(
+                f"dataset {self.dataset_name}: no field describes the {side}s; "
+                f"{self.config['model']} needs the file {self.dataset_name}.{side} with a token, "
+                f"token_seq or float column that load_col does not leave out"
+            )
+        return fields
+
+    def build(self) -> list[Dataset]:
+        """Split into tasks.
+
+        The training part holds all that may be known when a query is predicted: the ratings to
+        train on and the support sets (RecBole masks them when it ranks). The other two hold the
+        queries, with the place of their task in ``split.evaluation`` in the column ``task_id``,
+        small tasks first, so that little is padded.
+
+        Raises:
+            ValueError: if nothing is cold, or no task is left.
+        """
+        self._change_feat_format()
+        settings = TaskSettings.read(self.config)
+        ratings = self.inter_feat
+        fields = (self.uid_field, self.iid_field, self.config["RATING_FIELD"])
+        users, items, values = (ratings[field] for field in fields)
+        codes = scenarios(self, settings)
+        self.split = split = split_tasks(users, items, values, codes, settings)
+        self._drop_unused_col()
+        parts = [self.copy(ratings[split.known_rows])]
+        by_size = torch.argsort(split.evaluation.sizes[split.query_tasks], stable=True)
+        rows, tasks = split.query_rows[by_size], split.query_tasks[by_size]
+        is_valid = split.is_valid[tasks]
+        for chosen in (is_valid, ~is_valid):
+            part = ratings[rows[chosen]]
+            part[TASK_FIELD] = tasks[chosen]
+            parts.append(self.copy(part))
+        return parts

@@ -1,1 +1,0 @@
-"""The models, one class a file."""

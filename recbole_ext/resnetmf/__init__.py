@@ -1,0 +1,1 @@
+"""ResNetMF: rating regression with towers over the embeddings."""

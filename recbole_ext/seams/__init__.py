@@ -1,0 +1,1 @@
+"""Where the plugin meets RecBole: what is registered, and what of RecBole's is replaced."""

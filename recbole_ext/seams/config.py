@@ -1,0 +1,120 @@
+"""What RecBole's ``Config`` reads for a model: our yaml files, presets, extensions, and checks."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any
+
+import recbole.trainer
+from recbole.config import Config
+from recbole.utils import get_trainer
+
+from recbole_ext.runs.safe_file import trust
+from recbole_ext.seams.registry import (
+    Extension,
+    extensions_asked_for,
+    is_registered,
+    known_models,
+    properties_of,
+)
+from recbole_ext.settings.general import check_general, check_numbers
+from recbole_ext.settings.reading import Settings, nearest
+from recbole_ext.settings.unknown_names import check_names, check_valid_metric
+from recbole_ext.settings.yaml_files import PROPERTIES
+
+_PRESETS = PROPERTIES / "preset"
+
+
+def with_nearest_names(original: Callable) -> Callable:
+    """Wrap ``Config._get_model_and_dataset``: answer an unknown model with the nearest names."""
+
+    def get_model_and_dataset(config: Config, model: Any, dataset: Any) -> tuple:
+        name = model if model is not None else config.external_config_dict.get("model")
+        if isinstance(name, str) and name not in known_models():
+            raise ValueError(f"model: there is no model {name!r}." + nearest(name, known_models()))
+        return original(config, model, dataset)
+
+    return get_model_and_dataset
+
+
+def with_registered_properties(original: Callable) -> Callable:
+    """Wrap ``Config._load_internal_config_dict``: a model's yaml comes after RecBole's own.
+
+    The user's config still wins. All settings are checked here, before any data is loaded.
+    """
+
+    def load_internal_config_dict(config: Config, model: str, model_class: type, data: str) -> None:
+        original(config, model, model_class, data)
+        trust(model_class)  # for files that RecBole's pre-training writes itself
+        _load_yaml(config, model, model_class)
+        known = model in known_models()  # not a class that somebody passes without a yaml
+        if known:
+            check_names(config, model, strict=is_registered(model))
+            given = _settings(config)
+            if not is_registered(model):  # those that are check their own, and say more
+                check_numbers(given, model)
+            check_general(given, model_class)
+        if hasattr(model_class, "derived_settings"):
+            config.internal_config_dict.update(model_class.derived_settings(_settings(config)))
+        final = _settings(config)
+        if known:
+            check_valid_metric(final)
+        _check_declared(model_class, final)
+
+    return load_internal_config_dict
+
+
+def _load_yaml(config: Config, model: str, model_class: type) -> None:
+    """Load the yaml files of a registered model, or of the extensions that are asked for."""
+    if is_registered(model):
+        for path in properties_of(model_class):
+            config._update_internal_config_dict(path)
+        _load_preset(config, model)
+        return
+    asked = extensions_asked_for(defaultdict(lambda: None, config.external_config_dict))
+    if not asked:
+        _load_preset(config, model)
+    for key, extension in asked.items():
+        _load_extension(config, model, model_class, key, extension)
+
+
+def _check_declared(model_class: Any, settings: Settings) -> None:
+    """Check the hyper-parameters of a model's settings classes, then what the model adds."""
+    for declared in getattr(model_class, "settings_classes", ()):
+        declared.read(settings)
+    if hasattr(model_class, "check_hyperparameters"):
+        model_class.check_hyperparameters(settings)
+
+
+def _settings(config: Config) -> Settings:
+    """All settings, ``None`` where there is none; the user's win."""
+    return defaultdict(lambda: None, {**config.internal_config_dict, **config.external_config_dict})
+
+
+def _load_extension(
+    config: Config, model: str, model_class: Any, key: str, extension: Extension
+) -> None:
+    own = dict(config.internal_config_dict)
+    config._update_internal_config_dict(PROPERTIES / "model" / f"{extension.properties}.yaml")
+    config.internal_config_dict.update({**own, **extension.overrides})
+    _load_preset(config, extension.properties)
+    trainer = get_trainer(model_class.type, model)
+    if trainer is not recbole.trainer.Trainer:
+        raise ValueError(
+            f"{key}: {config.external_config_dict[key]} is for models without a trainer of their "
+            f"own; {model} has {trainer.__name__}"
+        )
+    extension.check(model_class, _settings(config))
+
+
+def _load_preset(config: Config, model: str) -> None:
+    """Load ``preset: NAME``, settings of ours for a model; the user's config still wins."""
+    name = config.external_config_dict.get("preset")
+    if name is None:
+        return
+    known = {p.stem.removeprefix(f"{model}-"): p for p in _PRESETS.glob(f"{model}-*.yaml")}
+    if not isinstance(name, str) or name not in known:
+        there_are = f"it has {', '.join(sorted(known))}" if known else "it has none"
+        raise ValueError(f"preset: {model} has no preset {name!r}; {there_are}")
+    config._update_internal_config_dict(known[name])

@@ -1,0 +1,122 @@
+"""The list of what is replaced in RecBole, because a plugin cannot reach it by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import recbole.data.dataset
+import recbole.data.utils
+import recbole.trainer
+import recbole.utils.logger
+from recbole.config import Config
+from recbole.evaluator.collector import Collector
+
+from recbole_ext.runs import checkpoint, resuming
+from recbole_ext.runs.frequency_groups import counting_ratings, reporting_groups
+from recbole_ext.runs.not_a_number import check_loss
+from recbole_ext.runs.run_state import state_of_new_trainer, timed
+from recbole_ext.seams import atomic_checks
+from recbole_ext.seams.collecting import keeping_counts
+from recbole_ext.seams.config import with_nearest_names, with_registered_properties
+from recbole_ext.seams.download import download
+from recbole_ext.seams.registry import extensions_asked_for
+from recbole_ext.settings.literals import convert_settings, without_load
+from recbole_ext.settings.yaml_files import make_folder
+
+
+def install() -> None:
+    """Replace RecBole's methods, each once. Safe to call twice.
+
+    Raises:
+        RuntimeError: naming the method, if this RecBole does not have it.
+    """
+    _replace(Config, "_get_model_and_dataset", with_nearest_names)
+    _replace(Config, "_load_internal_config_dict", with_registered_properties)
+    _replace(Config, "_convert_config_dict", lambda _: convert_settings)
+    for module in (recbole.utils.logger, recbole.trainer.trainer, recbole.data.utils):
+        module.ensure_dir = make_folder
+    _replace_in_datasets()
+    _replace(Collector, "get_data_struct", keeping_counts)
+    _replace_in_trainers()
+
+
+def _replace_in_datasets() -> None:
+    recbole.data.utils.pickle = without_load()
+    dataset = recbole.data.dataset.Dataset
+    _replace(dataset, "_download", download)
+    _replace(dataset, "_load_feat", atomic_checks.reading_checked)
+    _replace(dataset, "_data_processing", atomic_checks.lists_checked)
+    _replace(dataset, "sort", atomic_checks.sorting_checked)
+    for step in ("_from_scratch", "_change_feat_format"):
+        _replace(dataset, step, atomic_checks.preparing_checked)
+
+
+def _replace_in_trainers() -> None:
+    trainer = recbole.trainer.Trainer
+    if not hasattr(trainer.__dict__.get("__new__", _new_trainer), "_replaced_by_recbole_ext"):
+        raise RuntimeError("recbole_ext needs RecBole 1.2.1: its Trainer has a __new__ now")
+    trainer.__new__ = _new_trainer
+    _replace(trainer, "_check_nan", lambda _: check_loss)
+    _replace(trainer, "_save_checkpoint", lambda _: checkpoint.save_checkpoint)
+    _replace(trainer, "resume_checkpoint", lambda _: resuming.resume_checkpoint)
+    _replace(trainer, "fit", _recorded_fit)
+    _replace(trainer, "_valid_epoch", _recorded_validation)
+    _replace(trainer, "evaluate", _recorded_test)
+
+
+def _recorded_fit(fit: Callable) -> Callable:
+    return timed("training", resuming.resumable(counting_ratings(fit)))
+
+
+def _recorded_validation(validate: Callable) -> Callable:
+    return timed("validation", checkpoint.noting_validations(validate))
+
+
+def _recorded_test(evaluate: Callable) -> Callable:
+    return timed("test", reporting_groups(evaluate))
+
+
+def _replace(owner: type, name: str, wrap: Callable[[Callable], Callable]) -> None:
+    original = owner.__dict__.get(name)
+    if original is None:
+        raise RuntimeError(
+            f"recbole_ext needs RecBole 1.2.1: its {owner.__name__}.{name} is not there any more"
+        )
+    if not hasattr(original, "_replaced_by_recbole_ext"):
+        replacement = wraps(original)(wrap(original))
+        replacement._replaced_by_recbole_ext = True  # type: ignore[attr-defined]
+        setattr(owner, name, replacement)
+
+
+def _new_trainer(cls: type, config: Any = None, *_: Any, **__: Any) -> recbole.trainer.Trainer:
+    """``Trainer(config, model)``: an extension's trainer where the config asks for one.
+
+    Each trainer is given the state of the run that it is made for.
+    """
+    kind = cls
+    if isinstance(config, Config):
+        resuming.check_resumable(cls, config)
+        kind = _extended(cls, config)
+    trainer: Any = object.__new__(kind)
+    trainer.run_state = state_of_new_trainer()
+    return trainer
+
+
+_new_trainer._replaced_by_recbole_ext = True  # type: ignore[attr-defined]
+
+
+def _extended(cls: type, config: Config) -> type:
+    """The class itself, or the trainer of the extension that the config asks for."""
+    asked = extensions_asked_for(config)
+    if not asked:
+        return cls
+    trainer = next(iter(asked.values())).trainer
+    if issubclass(cls, trainer):
+        return cls
+    if cls is not recbole.trainer.Trainer:
+        raise ValueError(
+            f"{' and '.join(asked)} needs {trainer.__name__} or a class of it; got {cls.__name__}"
+        )
+    return trainer

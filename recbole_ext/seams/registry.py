@@ -1,0 +1,154 @@
+"""The models and extensions that RecBole does not know by itself: registered once, found by name.
+
+RecBole finds a model, its trainer, its dataset and its yaml by name. :func:`register_model` answers
+those lookups for one more model.
+"""
+
+from __future__ import annotations
+
+import sys
+import types
+from collections.abc import Callable
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import recbole.data.dataset
+import recbole.trainer
+from recbole.config import Config
+from recbole.model.abstract_recommender import AbstractRecommender
+from recbole.utils import get_trainer
+
+from recbole_ext.settings.reading import Settings
+from recbole_ext.settings.yaml_files import PROPERTIES, model_names, recbole_folder
+
+_MODULE = "recbole.model.general_recommender"
+_PROPERTIES_OF: dict[str, Path] = {}
+_EXTENSIONS: dict[str, Extension] = {}
+
+
+class Extension(NamedTuple):
+    """Another way to train RecBole's own models, for whoever sets its key.
+
+    Attributes:
+        trainer: takes the place of RecBole's ``Trainer``.
+        properties: the yaml of ``properties/model`` that holds its hyper-parameters, without
+            ``.yaml``; where the model has one of that name, the model's value stays.
+        check: refuses a model's class or settings, before any data is loaded.
+        overrides: values that the model's own yaml gives up; the user's config still wins.
+    """
+
+    trainer: type[recbole.trainer.Trainer]
+    properties: str
+    check: Callable[[type, Settings], None]
+    overrides: dict[str, Any]
+
+
+def register_model(
+    model: type[AbstractRecommender],
+    properties: str | Path | None = None,
+    trainer: type[recbole.trainer.Trainer] | None = None,
+    dataset: type[recbole.data.dataset.Dataset] | None = None,
+) -> type[AbstractRecommender]:
+    """Make RecBole find a model by its class name, everywhere it takes a model's name.
+
+    Registering a name again replaces it, so that a notebook cell can be run twice. A model's class
+    may have three attributes, which are used before any data is loaded:
+
+    - ``settings_classes``: its classes of :class:`recbole_ext.settings.declared.Declared`, whose
+      hyper-parameters are checked;
+    - ``derived_settings(config)``, a class method that returns defaults which depend on other
+      settings;
+    - ``check_hyperparameters(config)``, a class method that refuses what else does not fit.
+
+    Args:
+        model: the model's class; its name is the model's name.
+        properties: yaml with the model's hyper-parameters, beside those of the classes that it
+            extends; by default this package's ``properties/model/<Name>.yaml``.
+        trainer: its trainer; by default RecBole's for the model's type.
+        dataset: its dataset; by default RecBole's for the model's type.
+
+    Returns:
+        The model's class, unchanged.
+
+    Raises:
+        ValueError: if RecBole has a model of that name.
+        FileNotFoundError: if the yaml does not exist.
+    """
+    name = model.__name__
+    path = Path(properties) if properties else PROPERTIES / "model" / f"{name}.yaml"
+    if _recbole_has(name):
+        raise ValueError(f"RecBole has a model {name!r} already; give the class another name")
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"no properties for model {name!r}: {path} does not exist; write its hyper-parameters "
+            "there or pass properties="
+        )
+    _put_where_recbole_looks(model, trainer, dataset)
+    _PROPERTIES_OF[name] = path.resolve()
+    return model
+
+
+def register_extension(key: str, extension: Extension) -> None:
+    """Train any model of RecBole's that has no trainer of its own by another trainer.
+
+    Args:
+        key: a hyper-parameter that no yaml of RecBole's has; whoever sets it asks for the
+            extension.
+        extension: what then happens.
+    """
+    _EXTENSIONS[key] = extension
+
+
+def known_models() -> list[str]:
+    """Names of RecBole's models and of the registered ones."""
+    return sorted({*model_names(), *_PROPERTIES_OF})
+
+
+def is_registered(model: str) -> bool:
+    """Whether a model's name was registered; RecBole's own are not."""
+    return model in _PROPERTIES_OF
+
+
+def properties_of(model: type) -> list[Path]:
+    """The yaml files of a registered model and of the classes that it extends, its own last."""
+    folders = PROPERTIES / "model", recbole_folder() / "properties" / "model"
+    paths = []
+    for name in (base.__name__ for base in reversed(model.__mro__)):
+        given = _PROPERTIES_OF.get(name)
+        paths += [given] if given else [folder / f"{name}.yaml" for folder in folders]
+    return [path for path in paths if path.is_file()]
+
+
+def extensions_asked_for(config: Any) -> dict[str, Extension]:
+    """The extensions whose keys are set, by key."""
+    return {key: found for key, found in _EXTENSIONS.items() if config[key] is not None}
+
+
+def trainer_of(config: Config) -> type[recbole.trainer.Trainer]:
+    """The class of trainer that RecBole will make for a config, extensions included."""
+    trainer = get_trainer(config["MODEL_TYPE"], config["model"])
+    asked = list(extensions_asked_for(config).values())
+    return asked[0].trainer if asked and trainer is recbole.trainer.Trainer else trainer
+
+
+def _recbole_has(name: str) -> bool:
+    # RecBole looks a model up by its lower-case file name.
+    return name.lower() in {known.lower() for known in model_names()}
+
+
+def _put_where_recbole_looks(model: type, trainer: type | None, dataset: type | None) -> None:
+    name = model.__name__
+    module = types.ModuleType(name.lower())
+    qualified = f"{_MODULE}.{name.lower()}"
+    module.__spec__ = ModuleSpec(qualified, loader=None)  # find_spec wants one
+    setattr(module, name, model)
+    sys.modules[qualified] = module
+    for lookup, kind, value in (
+        (recbole.trainer, "Trainer", trainer),
+        (recbole.data.dataset, "Dataset", dataset),
+    ):
+        if value is not None:
+            setattr(lookup, f"{name}{kind}", value)
+        elif hasattr(lookup, f"{name}{kind}") and name in _PROPERTIES_OF:
+            delattr(lookup, f"{name}{kind}")

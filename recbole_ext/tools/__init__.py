@@ -1,0 +1,1 @@
+"""What is done with runs: search, report, plot, and recommendations for new users."""

@@ -1,0 +1,40 @@
+"""From a checkpoint to recommendations for people that its data never saw."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from recbole.model.abstract_recommender import GeneralRecommender
+
+from recbole_ext.meta.meta_recommender import MetaRecommender
+from recbole_ext.tools.new_users.adapting_recommender import AdaptingRecommender
+from recbole_ext.tools.new_users.atomic_table import read_atomic
+from recbole_ext.tools.new_users.folding_recommender import FoldingRecommender
+from recbole_ext.tools.new_users.recommender import Answer, Recommender
+
+__all__ = ["Answer", "Recommender", "load", "read_atomic"]
+
+
+def load(checkpoint: str | Path) -> Recommender:
+    """A model for new users.
+
+    Args:
+        checkpoint: of MeLU or MAMO, which adapt; or of any general model, which places a new user
+            among its own from ratings alone.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is no checkpoint, or of a model that is neither.
+    """
+    from recbole_ext.quick_start import load_data_and_model
+
+    config, model, _, train_data, *_ = load_data_and_model(checkpoint)
+    dataset = train_data._dataset
+    if isinstance(model, MetaRecommender):
+        return AdaptingRecommender(config, model, dataset)
+    if not isinstance(model, GeneralRecommender):
+        raise ValueError(
+            f"{checkpoint} is of {type(model).__name__}, which is no general model: new users can "
+            "be served by MeLU, MAMO and general models"
+        )
+    return FoldingRecommender(config, model, dataset)

@@ -1,0 +1,220 @@
+"""A search on a Ray cluster, or on this machine as a cluster of one: many trials at once.
+
+Trials are drawn before the search begins, so that a resumed search has the same ones. Each reports
+every validation, and ASHA stops those that fall behind. A trial is written down where the search
+was started, the moment it ends; a node that is lost takes with it only the trials it was running,
+which are begun again elsewhere.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from recbole_ext.tools.search.journal import Journal, Trial
+from recbole_ext.tools.search.task import Task
+
+SECONDS_TO_CONNECT = 5.0
+RETRIES = 3  # of a trial whose node is lost
+MOST_VALIDATIONS = 100_000  # the model's own epochs and early stopping are the limit
+PACKAGE_ROOT = str(Path(__file__).resolve().parents[3])
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Where trials run and what each is given.
+
+    Attributes:
+        address: ``host:port`` of a running cluster; ``None`` for this machine.
+        cpus_per_trial: threads of a trial.
+        gpus_per_trial: shares of GPUs; ``None`` for 1 where this machine has one, else 0.
+        max_concurrent: the most trials at once; ``None`` for as many as there is room for.
+        grace: validations before a trial may be stopped.
+    """
+
+    address: str | None
+    cpus_per_trial: float
+    gpus_per_trial: float | None
+    max_concurrent: int | None
+    grace: int
+
+    @property
+    def resources(self) -> dict[str, float]:
+        """What Ray is asked for, for each trial."""
+        gpus = self.gpus_per_trial
+        if gpus is None:
+            gpus = 1.0 if torch.cuda.is_available() else 0.0
+        return {"cpu": self.cpus_per_trial, "gpu": gpus}
+
+
+def search(
+    task: Task,
+    chosen: list[dict[str, Any]],
+    journal: Journal,
+    cluster: Cluster,
+    tell: Callable[[Trial], None],
+) -> None:
+    """Run the trials that the journal lacks.
+
+    Args:
+        task: what a trial trains.
+        chosen: the hyper-parameters of all trials.
+        journal: where they are written down.
+        cluster: where they run.
+        tell: is told each trial as it ends.
+
+    Raises:
+        ConnectionError: if the cluster cannot be reached.
+        ValueError: if no machine of it has what a trial is to be given.
+        RuntimeError: if the search is interrupted.
+    """
+    import ray
+    from ray import tune
+    from ray.tune.schedulers import ASHAScheduler
+
+    left = [settings for settings in chosen if journal.find(settings) is None]
+    if not left:
+        return
+    threads = max(1, int(cluster.cpus_per_trial))
+    with tempfile.TemporaryDirectory(prefix="recbole_ext-ray-") as folder:
+        try:
+            _connect(cluster)
+            tune.run(
+                tune.with_parameters(_run_trial, task=task, threads=threads),
+                name="search",
+                config={"chosen": tune.grid_search(left)},
+                resources_per_trial=cluster.resources,
+                max_concurrent_trials=cluster.max_concurrent,
+                scheduler=ASHAScheduler(
+                    metric="score",
+                    mode="max" if task.bigger else "min",
+                    max_t=MOST_VALIDATIONS,
+                    grace_period=cluster.grace,
+                    reduction_factor=2,
+                ),
+                callbacks=[_journal_callback(journal, task.bigger, tell)],
+                max_failures=RETRIES,
+                reuse_actors=False,  # a process whose trial was stopped may still be at it
+                raise_on_failed_trial=False,
+                storage_path=folder,
+                verbose=0,
+            )
+        finally:
+            ray.shutdown()
+    ended = sum(journal.find(settings) is not None for settings in chosen)
+    if ended < len(chosen):  # Ray takes an interruption for an end
+        raise RuntimeError(
+            f"interrupted: {ended} of {len(chosen)} trials have ended; give --resume to go on"
+        )
+
+
+def _run_trial(config: dict[str, Any], task: Task, threads: int) -> None:
+    """On a worker: report each validation, and at the end the trial."""
+    import ray
+    from ray.air import session
+
+    import recbole_ext  # noqa: F401 (registers the models in this process)
+
+    sys.argv = sys.argv[:1]  # RecBole reads the command line
+    torch.set_num_threads(threads)
+    last = {"score": float("nan")}
+
+    def report(epoch: int, score: float) -> None:
+        last["score"] = score
+        session.report({"score": score, "epoch": epoch})
+
+    gpus = ",".join(str(gpu) for gpu in ray.get_gpu_ids())  # RecBole would take the first
+    given = {**config["chosen"], **({"gpu_id": gpus} if gpus else {})}
+    trial = replace(task.train(given, report), settings=config["chosen"])
+    session.report({"score": last["score"], "trial": trial})
+
+
+def _journal_callback(journal: Journal, bigger: bool, tell: Callable[[Trial], None]) -> Any:
+    from ray.tune import Callback
+
+    class JournalCallback(Callback):
+        """Writes each trial down as it ends."""
+
+        def __init__(self) -> None:
+            self.scores: dict[str, list[float]] = {}
+
+        def on_trial_start(self, iteration: int, trials: Any, trial: Any, **_: Any) -> None:
+            self.scores[trial.trial_id] = []  # anew where a node was lost
+
+        def on_trial_result(
+            self, iteration: int, trials: Any, trial: Any, result: dict, **_: Any
+        ) -> None:
+            if "trial" not in result:
+                self.scores.setdefault(trial.trial_id, []).append(result["score"])
+
+        def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **_: Any) -> None:
+            ended = trial.last_result.get("trial")
+            self._add(ended or self._unfinished(trial, "stopped"))
+
+        def on_trial_error(self, iteration: int, trials: Any, trial: Any, **_: Any) -> None:
+            said = str(getattr(trial, "get_error", lambda: None)() or "").strip().splitlines()
+            reason = f"its process ended {RETRIES + 1} times (out of memory?) {said[-1:]}"
+            self._add(self._unfinished(trial, "failed", reason))
+
+        def _unfinished(self, trial: Any, status: str, error: str | None = None) -> Trial:
+            scores = self.scores.get(trial.trial_id, [])
+            best = (max if bigger else min)(scores, default=None)
+            seconds = float((trial.last_result or {}).get("time_total_s", 0.0))
+            chosen = trial.config["chosen"]
+            return Trial(chosen, status, best, len(scores), seconds=seconds, error=error)
+
+        def _add(self, trial: Trial) -> None:
+            journal.add(trial)
+            tell(trial)
+
+    return JournalCallback()
+
+
+def check_reachable(address: str) -> None:
+    """Make sure that something answers at a cluster's address.
+
+    Raises:
+        ValueError: if it is no address.
+        ConnectionError: if nothing answers within seconds.
+    """
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit() or "/" in host:
+        raise ValueError(f"--ray_address must be host:port, got {address!r}")
+    try:
+        socket.create_connection((host, int(port)), timeout=SECONDS_TO_CONNECT).close()
+    except OSError as error:
+        raise ConnectionError(
+            f"--ray_address: no Ray cluster answers at {address} ({error}); start one with "
+            "`ray start --head`"
+        ) from None
+
+
+def _connect(cluster: Cluster) -> None:
+    """Join a cluster, or begin one on this machine."""
+    import ray
+
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+    paths = [PACKAGE_ROOT, *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {"env_vars": {"PYTHONPATH": os.pathsep.join(paths), "PYTHONWARNINGS": "ignore"}}
+    local: dict[str, Any] = {} if cluster.address else {"include_dashboard": False}
+    ray.init(
+        address=cluster.address or "local",
+        runtime_env=environment,
+        log_to_driver=False,
+        logging_level="ERROR",
+        **local,
+    )
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    for name, option in (("CPU", "cpus_per_trial"), ("GPU", "gpus_per_trial")):
+        asked = cluster.resources[name.lower()]
+        most = max((node.get(name, 0.0) for node in nodes), default=0.0)
+        if asked > most:
+            raise ValueError(f"--{option} is {asked:g}, but no machine has more than {most:g}")

@@ -1,1 +1,0 @@
-"""Trainers on top of RecBole's, and how they differentiate."""
