@@ -1,4 +1,4 @@
-"""A file of JSON lines that survives a kill: a line is on the disk before the next begins."""
+"""Files of JSON lines that survive a kill, as each line is on the disk before the next begins."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 def append_line(path: Path, line: Any) -> None:
-    """Add one value as a line, and wait until it is on the disk."""
+    """Append one value as a line, and wait until the line is on the disk."""
     with path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")
         file.flush()
@@ -17,12 +17,12 @@ def append_line(path: Path, line: Any) -> None:
 
 
 def read_lines(path: Path) -> list[Any]:
-    """The values of all whole lines; of a file that is not there none.
+    """The values of all complete lines; none if the file does not exist.
 
-    A line without an end was cut off by a kill. It is removed, so that the next one can follow.
+    A last line without an end was cut off by a kill. It is removed, so that another can follow.
 
     Raises:
-        ValueError: if a whole line is no JSON.
+        ValueError: if a complete line is not JSON.
     """
     if not path.is_file():
         return []

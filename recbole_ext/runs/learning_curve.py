@@ -1,7 +1,7 @@
-"""A run's learning curve as a file beside its checkpoint, and back.
+"""Writing and reading a run's learning curve, a csv file beside the checkpoint.
 
-One line for each validation: ``epoch``, ``seconds`` of training and validation so far,
-``train_loss``, and the validation metrics.
+The file has one line for each validation, with the ``epoch``, the ``seconds`` of training and
+validation so far, the ``train_loss`` and the validation metrics.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ Point = dict[str, Any]
 
 
 def curve_file(checkpoint: str | Path) -> Path:
-    """Where the curve of a run with such a checkpoint, its best or its last, is."""
+    """The path of a run's curve, given its best or its last checkpoint."""
     path = Path(checkpoint)
     return path.with_name(path.stem.removesuffix("-last") + SUFFIX)
 
 
 def write_curve(points: Sequence[Point], path: Path) -> None:
-    """Write all points, in the place of what is there, at once or not at all."""
+    """Replace a curve file by these points, completely or not at all."""
     replace_text(path, pd.DataFrame(points, columns=list(points[0])).to_csv(index=False))
 
 
 def read_curve(path: str | Path) -> list[Point]:
-    """Read a curve; numbers as numbers.
+    """Read a curve, with its values as numbers.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: naming the file and the line, if it is no curve or a part of one.
+        FileNotFoundError: if the file does not exist.
+        ValueError: names the file and the line, if the file is not a complete curve.
     """
     path = Path(path)
     if not path.is_file():
@@ -54,14 +54,14 @@ def read_curve(path: str | Path) -> list[Point]:
 
 
 def _text_of(path: Path) -> pd.DataFrame:
-    """The cells of a csv file as text, which is empty where a line is too short."""
+    """The cells of a csv file as text; cells missing at the end of a line are empty."""
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
     except EmptyDataError:
         raise ValueError(f"{path} is empty: run the model again") from None
     except ParserError as error:
         raise ValueError(f"{path} has a line with too many values ({error}); remove it") from None
-    if not isinstance(table.index, pd.RangeIndex):  # pandas takes the first value for a name
+    if not isinstance(table.index, pd.RangeIndex):  # pandas takes the first column for an index
         raise ValueError(f"{path} has a line with too many values; remove it")
     return table
 

@@ -1,4 +1,4 @@
-"""What a run ran on, for whoever reads its figures later."""
+"""A description of the machine that a run used, to be kept with the run's results."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ PACKAGES = ("torch", "recbole", "numpy")
 
 
 def machine() -> dict[str, Any]:
-    """``cpu`` and ``gpu`` by name, ``cpus``, ``threads`` of torch, ``python`` and ``versions``."""
+    """The names ``cpu`` and ``gpu``, ``cpus``, torch's ``threads``, ``python`` and ``versions``."""
     return {**_lasting(), "threads": torch.get_num_threads()}
 
 
-@cache  # asked for with each checkpoint
+@cache  # as every checkpoint asks for it
 def _lasting() -> dict[str, Any]:
     cpu = "unknown"
     if Path("/proc/cpuinfo").exists():

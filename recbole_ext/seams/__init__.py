@@ -1,1 +1,1 @@
-"""Where the plugin meets RecBole: what is registered, and what of RecBole's is replaced."""
+"""The connection to RecBole: models are registered with it, and some methods are replaced."""

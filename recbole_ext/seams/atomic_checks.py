@@ -1,4 +1,4 @@
-"""Atomic files that cannot be read, or hold nothing to train on, for every model: which and why."""
+"""Checks of atomic files: an error names the file and what is wrong with it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ KINDS = [kind.value for kind in FeatureType]
 
 
 def reading_checked(load_feat: Callable) -> Callable:
-    """Wrap ``Dataset._load_feat``: name the file where it cannot be read, and what is wrong."""
+    """Wrap ``Dataset._load_feat``: an error names the file that cannot be read, and the reason."""
 
     def load_checked(dataset: Dataset, filepath: str, source: Any) -> DataFrame | None:
         path = Path(filepath)
@@ -41,7 +41,7 @@ def check_header(path: Path, separator: str, encoding: str | None) -> None:
     """Refuse a file whose first line does not name its columns and their types.
 
     Raises:
-        ValueError: naming the file, what stands there and what is expected.
+        ValueError: names the file, what its first line contains and what is expected.
     """
     try:
         with path.open(encoding=encoding) as file:
@@ -63,7 +63,7 @@ def check_header(path: Path, separator: str, encoding: str | None) -> None:
         if names.count(name) > 1:
             raise ValueError(f"{path}: the first line names {name} twice; rename one of them")
     width = _cells(first, separator)
-    if width > len(cells):  # pandas would take the first for an index
+    if width > len(cells):  # pandas would take the first column for an index
         raise ValueError(
             f"{path}: its first row has {width} cells, the first line names {len(cells)} columns; "
             "name them all"
@@ -71,7 +71,7 @@ def check_header(path: Path, separator: str, encoding: str | None) -> None:
 
 
 def _cells(line: str, separator: str) -> int:
-    """How many cells a line has, as far as can be told from it alone."""
+    """The number of cells in a line; 0 if a quoted cell goes on in the next line."""
     if line.count('"') % 2:
         return 0
     if len(separator) > 1:
@@ -80,9 +80,9 @@ def _cells(line: str, separator: str) -> int:
 
 
 def lists_checked(process: Callable) -> Callable:
-    """Wrap ``Dataset._data_processing``: the lists to be judged must not be longer than all items.
+    """Wrap ``Dataset._data_processing``: ``topk`` must not exceed the number of items.
 
-    RecBole notices at the first validation.
+    RecBole itself only fails at the first validation.
     """
 
     def process_checked(dataset: Dataset) -> None:
@@ -98,7 +98,7 @@ def lists_checked(process: Callable) -> Callable:
 
 
 def sorting_checked(sort: Callable) -> Callable:
-    """Wrap ``Dataset.sort``, by which ``order: TO`` splits: the column must be loaded."""
+    """Wrap ``Dataset.sort``: the time column, which ``order: TO`` needs, must be loaded."""
 
     def sort_checked(dataset: Dataset, by: str, *args: Any, **kwargs: Any) -> None:
         if by == dataset.time_field and by not in dataset.inter_feat:
@@ -112,7 +112,7 @@ def sorting_checked(sort: Callable) -> Callable:
 
 
 def preparing_checked(prepare: Callable) -> Callable:
-    """Wrap a step of RecBole's preparation, for what nobody has thought of."""
+    """Wrap a step of RecBole's preparation: an error that no other check found names the data."""
 
     def prepare_checked(dataset: Dataset, *args: Any) -> Any:
         try:
@@ -128,7 +128,11 @@ def preparing_checked(prepare: Callable) -> Callable:
 
 
 def _check_ids(dataset: Dataset, path: Path, feature: DataFrame | None, source: Any) -> None:
-    """Interactions are always needed; features may be left out, but not without their ids."""
+    """Refuse a file without its id columns.
+
+    A data set always needs interactions. It may lack a file of features, but such a file must have
+    the ids.
+    """
     uid, iid = dataset.uid_field, dataset.iid_field
     if source == FeatureSource.INTERACTION:
         wanted, hint = [uid, iid], ", load_col, USER_ID_FIELD and ITEM_ID_FIELD"
@@ -154,7 +158,7 @@ def _check_columns(dataset: Dataset, path: Path, feature: DataFrame) -> None:
 
 
 def _no_number(path: Path, separator: str) -> str | None:
-    """The first cell that should be a number and is none."""
+    """A description of the first cell that should be a number but is not."""
     try:
         cells = read_csv(path, sep=separator, dtype=str, engine="python")
     except ValueError:

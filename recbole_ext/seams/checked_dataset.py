@@ -1,4 +1,4 @@
-"""RecBole's dataset, which refuses data that cannot be trained on and says why."""
+"""RecBole's data set with checks: data that no model can be trained on raise an error."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class CheckedDataset(Dataset):
         A part may be empty if the split says so (``LS: valid_only``, ``test_only``, ``RS`` with 0).
 
         Raises:
-            ValueError: naming the part without positives.
+            ValueError: names the part without positives.
         """
         parts = super().build()
         source = "benchmark_filename" if self.benchmark_filename_list else "eval_args.split"
@@ -48,7 +48,7 @@ class CheckedDataset(Dataset):
         return parts
 
     def _shares(self) -> Sequence[float]:
-        """How much each part was asked to have; 0: it may be empty."""
+        """The share of each part that the settings ask for; a part with share 0 may be empty."""
         if self.benchmark_filename_list:
             return (1, 1, 1)
         ((kind, how),) = self.config["eval_args"]["split"].items()

@@ -1,4 +1,4 @@
-"""What RecBole's collector gives to its metrics, where it is not all tensors."""
+"""A correction of RecBole's collector, which gathers the data for the metrics."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from torch import Tensor
 
 
 def keeping_counts(get_data_struct: Callable) -> Callable:
-    """Wrap ``Collector.get_data_struct``, which moves all it has to the CPU as if it were tensors.
+    """Wrap ``Collector.get_data_struct``, so that it also accepts values that are not tensors.
 
-    The number of items and how often each was rated are none, so that in RecBole 1.2.1 all metrics
-    that need them fail (ItemCoverage, GiniIndex, AveragePopularity, TailPercentage).
+    RecBole 1.2.1 moves all values to the CPU as if they were tensors. The number of items and the
+    number of ratings of each item are not tensors, so that all metrics that need them fail
+    (ItemCoverage, GiniIndex, AveragePopularity, TailPercentage).
     """
 
     def get_with_counts(collector: Collector) -> DataStruct:

@@ -1,4 +1,4 @@
-"""What RecBole's ``Config`` reads for a model: our yaml files, presets, extensions, and checks."""
+"""Additions to RecBole's ``Config``: this package's yaml files, presets, extensions and checks."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _PRESETS = PROPERTIES / "preset"
 
 
 def with_nearest_names(original: Callable) -> Callable:
-    """Wrap ``Config._get_model_and_dataset``: answer an unknown model with the nearest names."""
+    """Wrap ``Config._get_model_and_dataset``: the error for an unknown model suggests names."""
 
     def get_model_and_dataset(config: Config, model: Any, dataset: Any) -> tuple:
         name = model if model is not None else config.external_config_dict.get("model")
@@ -39,20 +39,21 @@ def with_nearest_names(original: Callable) -> Callable:
 
 
 def with_registered_properties(original: Callable) -> Callable:
-    """Wrap ``Config._load_internal_config_dict``: a model's yaml comes after RecBole's own.
+    """Wrap ``Config._load_internal_config_dict``: a model's yaml is loaded after RecBole's own.
 
-    The user's config still wins. All settings are checked here, before any data is loaded.
+    The user's config still takes precedence. All settings are checked here, before any data are
+    loaded.
     """
 
     def load_internal_config_dict(config: Config, model: str, model_class: type, data: str) -> None:
         original(config, model, model_class, data)
-        trust(model_class)  # for files that RecBole's pre-training writes itself
+        trust(model_class)  # so that files of RecBole's pre-training can be loaded
         _load_yaml(config, model, model_class)
-        known = model in known_models()  # not a class that somebody passes without a yaml
+        known = model in known_models()  # false for a class that a user passes without a yaml
         if known:
             check_names(config, model, strict=is_registered(model))
             given = _settings(config)
-            if not is_registered(model):  # those that are check their own, and say more
+            if not is_registered(model):  # registered models check theirs in more detail
                 check_numbers(given, model)
             check_general(given, model_class)
         if hasattr(model_class, "derived_settings"):
@@ -88,7 +89,7 @@ def _check_declared(model_class: Any, settings: Settings) -> None:
 
 
 def _settings(config: Config) -> Settings:
-    """All settings, ``None`` where there is none; the user's win."""
+    """All settings, where the user's take precedence; a setting that is missing is ``None``."""
     return defaultdict(lambda: None, {**config.internal_config_dict, **config.external_config_dict})
 
 
@@ -109,7 +110,7 @@ def _load_extension(
 
 
 def _load_preset(config: Config, model: str) -> None:
-    """Load ``preset: NAME``, settings of ours for a model; the user's config still wins."""
+    """Load this package's settings ``preset: NAME``; the user's config still takes precedence."""
     name = config.external_config_dict.get("preset")
     if name is None:
         return

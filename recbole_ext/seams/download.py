@@ -1,4 +1,4 @@
-"""RecBole's download of a missing dataset, with a clear end where it fails."""
+"""RecBole's download of a missing data set, with a clear error if it fails."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from recbole.data.dataset import Dataset
 
 
 def download(original: Callable[[Dataset], None]) -> Callable[[Dataset], None]:
-    """Wrap ``Dataset._download``: say what was tried and what to do instead.
+    """Wrap ``Dataset._download``: an error says what was tried and what to do instead.
 
-    RecBole 1.2.1 ends a download in one process with an error of its own (a barrier without a
-    process group) after the files are in place; that one is passed over. A folder that a failed
-    download left behind is removed, because the next run would take it for the data.
+    In a single process RecBole 1.2.1 raises an error after the files are in place, as it waits at a
+    barrier without a process group; this error is ignored. A folder that a failed download
+    left behind is removed, because the next run would mistake it for the data.
     """
 
     def download_or_explain(dataset: Dataset) -> None:

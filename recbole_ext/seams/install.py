@@ -1,4 +1,4 @@
-"""The list of what is replaced in RecBole, because a plugin cannot reach it by name."""
+"""The methods of RecBole that this package replaces, as RecBole has no hooks for them."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from recbole_ext.settings.yaml_files import make_folder
 
 
 def install() -> None:
-    """Replace RecBole's methods, each once. Safe to call twice.
+    """Replace RecBole's methods, each once; a second call changes nothing.
 
     Raises:
-        RuntimeError: naming the method, if this RecBole does not have it.
+        RuntimeError: names the method, if the installed RecBole does not have it.
     """
     _replace(Config, "_get_model_and_dataset", with_nearest_names)
     _replace(Config, "_load_internal_config_dict", with_registered_properties)
@@ -91,9 +91,9 @@ def _replace(owner: type, name: str, wrap: Callable[[Callable], Callable]) -> No
 
 
 def _new_trainer(cls: type, config: Any = None, *_: Any, **__: Any) -> recbole.trainer.Trainer:
-    """``Trainer(config, model)``: an extension's trainer where the config asks for one.
+    """Make a trainer: ``Trainer(config, model)``, or an extension's if the config asks for one.
 
-    Each trainer is given the state of the run that it is made for.
+    Each trainer receives the state of its run.
     """
     kind = cls
     if isinstance(config, Config):

@@ -1,4 +1,4 @@
-"""A dataset of ratings, which refuses ratings that cannot be learnt and says why."""
+"""A data set of ratings with checks: ratings that no model can learn raise an error."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from recbole_ext.seams.checked_dataset import CheckedDataset
 
 
 class RatingDataset(CheckedDataset):
-    """A ``Dataset`` whose interactions have ratings: a column of numbers without gaps."""
+    """A ``Dataset`` whose interactions have ratings, in a column of numbers without gaps."""
 
     def _load_inter_feat(self, token: str, dataset_path: str) -> None:
         super()._load_inter_feat(token, dataset_path)

@@ -1,4 +1,4 @@
-"""The models and extensions that RecBole does not know by itself: registered once, found by name.
+"""A registry of models and extensions that RecBole does not know by itself.
 
 RecBole finds a model, its trainer, its dataset and its yaml by name. :func:`register_model` answers
 those lookups for one more model.
@@ -28,14 +28,16 @@ _EXTENSIONS: dict[str, Extension] = {}
 
 
 class Extension(NamedTuple):
-    """Another way to train RecBole's own models, for whoever sets its key.
+    """Another way to train RecBole's own models; a user chooses it by setting its key.
 
     Attributes:
-        trainer: takes the place of RecBole's ``Trainer``.
-        properties: the yaml of ``properties/model`` that holds its hyper-parameters, without
-            ``.yaml``; where the model has one of that name, the model's value stays.
-        check: refuses a model's class or settings, before any data is loaded.
-        overrides: values that the model's own yaml gives up; the user's config still wins.
+        trainer: the class that replaces RecBole's ``Trainer``.
+        properties: the yaml in ``properties/model`` with its hyper-parameters, without ``.yaml``;
+            if the model has a hyper-parameter of the same name, the model's value stays.
+        check: raises an error for a model's class or settings that do not fit, before any data are
+            loaded.
+        overrides: values that replace those of the model's own yaml; the user's config still takes
+            precedence.
     """
 
     trainer: type[recbole.trainer.Trainer]
@@ -50,23 +52,23 @@ def register_model(
     trainer: type[recbole.trainer.Trainer] | None = None,
     dataset: type[recbole.data.dataset.Dataset] | None = None,
 ) -> type[AbstractRecommender]:
-    """Make RecBole find a model by its class name, everywhere it takes a model's name.
+    """Make RecBole find a model by its class name, wherever it takes a model's name.
 
-    Registering a name again replaces it, so that a notebook cell can be run twice. A model's class
-    may have three attributes, which are used before any data is loaded:
+    Registering a name again replaces the model, so that a notebook cell can be run twice. A
+    model's class may have three attributes, which are used before any data are loaded:
 
-    - ``settings_classes``: its classes of :class:`recbole_ext.settings.declared.Declared`, whose
+    - ``settings_classes``: subclasses of :class:`recbole_ext.settings.declared.Declared`, whose
       hyper-parameters are checked;
     - ``derived_settings(config)``, a class method that returns defaults which depend on other
       settings;
-    - ``check_hyperparameters(config)``, a class method that refuses what else does not fit.
+    - ``check_hyperparameters(config)``, a class method that refuses other settings that do not fit.
 
     Args:
         model: the model's class; its name is the model's name.
-        properties: yaml with the model's hyper-parameters, beside those of the classes that it
-            extends; by default this package's ``properties/model/<Name>.yaml``.
-        trainer: its trainer; by default RecBole's for the model's type.
-        dataset: its dataset; by default RecBole's for the model's type.
+        properties: the yaml with the model's hyper-parameters; those of its base classes are loaded
+            as well. By default this package's ``properties/model/<Name>.yaml``.
+        trainer: its trainer; by default RecBole's trainer for the model's type.
+        dataset: its data set; by default RecBole's data set for the model's type.
 
     Returns:
         The model's class, unchanged.
@@ -90,12 +92,11 @@ def register_model(
 
 
 def register_extension(key: str, extension: Extension) -> None:
-    """Train any model of RecBole's that has no trainer of its own by another trainer.
+    """Train RecBole's models that have no trainer of their own with another trainer.
 
     Args:
-        key: a hyper-parameter that no yaml of RecBole's has; whoever sets it asks for the
-            extension.
-        extension: what then happens.
+        key: a hyper-parameter that is in no yaml of RecBole's; setting it turns the extension on.
+        extension: the extension.
     """
     _EXTENSIONS[key] = extension
 
@@ -111,7 +112,7 @@ def is_registered(model: str) -> bool:
 
 
 def properties_of(model: type) -> list[Path]:
-    """The yaml files of a registered model and of the classes that it extends, its own last."""
+    """The yaml files of a registered model and of its base classes; the model's own is last."""
     folders = PROPERTIES / "model", recbole_folder() / "properties" / "model"
     paths = []
     for name in (base.__name__ for base in reversed(model.__mro__)):
@@ -133,7 +134,7 @@ def trainer_of(config: Config) -> type[recbole.trainer.Trainer]:
 
 
 def _recbole_has(name: str) -> bool:
-    # RecBole looks a model up by its lower-case file name.
+    # RecBole looks up a model by its file name in lower case.
     return name.lower() in {known.lower() for known in model_names()}
 
 
@@ -141,7 +142,7 @@ def _put_where_recbole_looks(model: type, trainer: type | None, dataset: type | 
     name = model.__name__
     module = types.ModuleType(name.lower())
     qualified = f"{_MODULE}.{name.lower()}"
-    module.__spec__ = ModuleSpec(qualified, loader=None)  # find_spec wants one
+    module.__spec__ = ModuleSpec(qualified, loader=None)  # find_spec needs a spec
     setattr(module, name, model)
     sys.modules[qualified] = module
     for lookup, kind, value in (

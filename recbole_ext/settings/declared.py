@@ -1,12 +1,12 @@
-"""A hyper-parameter is declared once: a field of a settings class, its range and meaning beside it.
+"""Each hyper-parameter is declared once, as a field of a settings class with range and meaning.
 
     @dataclass(frozen=True)
     class TowerSettings(Declared):
         hidden_size: Annotated[int, whole(1), "The size of the dense layers."]
 
-The field's name is the key. ``TowerSettings.read(config)`` checks each value and gives them all.
-The tables of the documentation and the comments of the yaml files come from the same line. The
-defaults stand in the yaml files, where users of RecBole look for them.
+The field's name is the key. ``TowerSettings.read(config)`` checks all values and returns
+them. The tables of the documentation and the comments of the yaml files are made from the same
+line. The defaults are in the yaml files, where users of RecBole look for them.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ Self = TypeVar("Self", bound="Declared")
 
 @dataclass(frozen=True)
 class Kind:
-    """Which values a hyper-parameter may have.
+    """The values that a hyper-parameter may have.
 
     Attributes:
-        read: takes the settings and the key; returns the value as a plain Python value, or raises a
-            ``ValueError`` that names key and value.
+        read: a function of the settings and the key that returns a plain Python value, or raises a
+            ``ValueError`` that names the key and the value.
         type: the value's type in the comments of the yaml files.
-        range: the values in words; empty where the type says it all.
+        range: the values in words; empty if every value of the type is allowed.
     """
 
     read: Callable[[Settings, str], Any]
@@ -40,7 +40,7 @@ class Kind:
 
 
 class Declaration(NamedTuple):
-    """One hyper-parameter: its key, its kind and its meaning; the first sentence is the gist."""
+    """One hyper-parameter: its key, its kind and its meaning, which begins with a summary."""
 
     name: str
     kind: Kind
@@ -58,10 +58,11 @@ class Declared:
 
     @classmethod
     def read(cls: type[Self], config: Settings) -> Self:
-        """Take the settings from RecBole's ``Config`` (or a dictionary).
+        """Read and check the settings in RecBole's ``Config`` (or a dictionary).
 
         Raises:
-            ValueError: naming the key and its value, if one is out of range or two contradict.
+            ValueError: names the key and its value, if a value is out of range or two values
+                contradict each other.
         """
         values = {name: kind.read(config, name) for name, kind, _ in declarations(cls)}
         settings = cls(**values)
@@ -69,15 +70,15 @@ class Declared:
         return settings
 
     def check(self, config: Settings) -> None:
-        """Refuse values that contradict one another; a settings class may override this.
+        """Refuse values that contradict each other; a settings class may override this method.
 
         Args:
-            config: all settings, those of other classes included.
+            config: all settings, including those of other classes.
         """
 
 
 def declarations(settings: type[Declared]) -> list[Declaration]:
-    """The hyper-parameters that a settings class declares, in its order."""
+    """The hyper-parameters of a settings class, in the order of their declaration."""
     hints = get_type_hints(settings, include_extras=True)
     return [Declaration(name, *hint.__metadata__) for name, hint in hints.items()]
 
@@ -94,7 +95,7 @@ def all_or_whole(minimum: int) -> Kind:
 
 
 def some_whole(minimum: int) -> Kind:
-    """A list, which may be empty, of whole numbers of at least ``minimum``."""
+    """A list of whole numbers of at least ``minimum``; it may be empty."""
     return Kind(partial(reading.integers, minimum=minimum), "list", f"each at least {minimum}")
 
 
@@ -110,13 +111,13 @@ def real(
 
 
 def one_of(*words: str) -> Kind:
-    """One word out of a closed list."""
+    """One of the given words."""
     range_ = ", ".join(f"`{word}`" for word in words)
     return Kind(partial(reading.choice, allowed=words), "str", range_)
 
 
 def optional(kind: Kind) -> Kind:
-    """A value of a kind, or ``None``."""
+    """A kind that also allows ``None``."""
 
     def read(config: Settings, key: str) -> Any:
         return None if config[key] is None else kind.read(config, key)

@@ -1,4 +1,4 @@
-"""Checks of the settings that say how a model is evaluated, and on which negatives it trains."""
+"""Checks of the settings of the evaluation and of the negatives in training."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from recbole_ext.settings.reading import Settings, choice, integer, nearest, rea
 
 _MODE = re.compile(r"full|labeled|(uni|pop)[1-9]\d*")
 DISTRIBUTIONS = ("uniform", "popularity", "none", "None")
-# RecBole's leave-one-out splits, and which of training, validation and test they fill
+# RecBole's leave-one-out splits; 1 for each non-empty part of training, validation and test
 LEFT_ONE_OUT = {"valid_and_test": (1, 1, 1), "valid_only": (1, 1, 0), "test_only": (1, 0, 1)}
 
 
 def check_evaluation_fits(settings: Settings) -> None:
-    """Refuse metrics of two kinds, and a full ranking for metrics of ratings."""
+    """Refuse to mix metrics of rankings and of ratings, and to rank all items for the latter."""
     metrics = settings["metrics"]
     kinds = {metric_types[name.lower()] for name in _listed(metrics)}
     if len(kinds) > 1:
@@ -44,7 +44,7 @@ def check_evaluation_fits(settings: Settings) -> None:
 
 
 def check_negatives_there(settings: Settings) -> None:
-    """Refuse to train a model of pairs without negatives."""
+    """Refuse to train a pairwise model without negatives."""
     arguments = settings["train_neg_sample_args"]
     given = {"distribution": "uniform", **arguments} if arguments else {"distribution": None}
     if any(str(given.get(key, 1)).lower() == "none" for key in ("distribution", "sample_num")):
@@ -55,7 +55,7 @@ def check_negatives_there(settings: Settings) -> None:
 
 
 def metrics(settings: Settings, key: str) -> None:
-    """One of RecBole's metrics, or a list of them."""
+    """Check for one of RecBole's metrics, or a list of them."""
     some_names(settings, key)
     for name in _listed(settings[key]):
         if name.lower() not in metric_types:
@@ -63,13 +63,13 @@ def metrics(settings: Settings, key: str) -> None:
 
 
 def cutoffs(settings: Settings, key: str) -> None:
-    """The length of a list, or several."""
+    """Check for the length of the recommended lists, or several lengths."""
     for cutoff in _listed(settings[key]) or [settings[key]]:
         integer({key: cutoff}, key, minimum=1)
 
 
 def negatives(settings: Settings, key: str) -> None:
-    """How negatives are drawn: RecBole's ``train_neg_sample_args``."""
+    """Check RecBole's ``train_neg_sample_args``, which say how negatives are drawn."""
     table(settings, key)
     entries(
         settings[key],
@@ -89,13 +89,13 @@ def negatives(settings: Settings, key: str) -> None:
 
 
 def evaluation(settings: Settings, key: str) -> None:
-    """How the data is split and ranked: RecBole's ``eval_args``."""
+    """Check RecBole's ``eval_args``, which say how the data are split and ranked."""
     table(settings, key)
     entries(
         settings[key],
         key,
         {
-            "split": optional(_split),  # of parts that are split already (benchmark_filename)
+            "split": optional(_split),  # None if benchmark_filename gives the parts
             "order": optional(partial(choice, allowed=("RO", "TO"))),
             "group_by": optional(one_of("user", "none")),
             "mode": _modes,
@@ -104,7 +104,7 @@ def evaluation(settings: Settings, key: str) -> None:
 
 
 def _number_of_negatives(settings: Settings, key: str) -> None:
-    if settings[key] != "none":  # as in RecBole's documentation, for no negatives
+    if settings[key] != "none":  # RecBole's documentation writes none for no negatives
         integer(settings, key, minimum=1)
 
 
@@ -112,7 +112,7 @@ def _split(settings: Settings, key: str) -> None:
     value = settings[key]
     if isinstance(value, dict) and len(value) == 1:
         (kind, how), *_ = value.items()
-        if kind == "LS" and how in list(LEFT_ONE_OUT):  # a list cannot be looked up
+        if kind == "LS" and how in list(LEFT_ONE_OUT):  # how may not be hashable
             return
         ratios = how if isinstance(how, list | tuple) else ()
         some = all(is_number(n) and 0 <= n < math.inf for n in ratios) and sum(ratios) > 0

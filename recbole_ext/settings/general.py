@@ -1,7 +1,7 @@
-"""RecBole's general settings, checked before any data is loaded.
+"""Checks of RecBole's general settings, before any data are loaded.
 
-RecBole itself reads most of them where they are used, and a wrong one ends in an error of torch,
-pandas or numpy that names neither the key nor the value, or in nothing at all.
+RecBole itself does not check most settings before it uses them. A wrong value then leads to an
+error of torch, pandas or numpy that names neither the key nor the value, or to no error at all.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from recbole_ext.settings.kinds import (
 from recbole_ext.settings.reading import Settings, flag, real
 from recbole_ext.settings.yaml_files import recbole_folder
 
-# Weights, written without a point and called whole numbers in RecBole's yaml
+# RecBole's yaml calls these weights whole numbers, as their defaults have no decimal point
 _NO_COUNTS = re.compile(r"\w*_weight|w_max|topk_factor|\w*anneal_steps")
 LEARNERS = ("adam", "adamw", "sgd", "adagrad", "rmsprop", "sparse_adam")
 TRANSFORMS = (
@@ -56,10 +56,10 @@ STATES = ("debug", "info", "warning", "error", "critical")
 
 
 def check_general(settings: Settings, model_class: type) -> None:
-    """Refuse a general setting of RecBole's that is out of range, or two that contradict.
+    """Refuse general settings of RecBole's that are out of range or contradict each other.
 
     Raises:
-        ValueError: naming the key, its value and what is allowed.
+        ValueError: names the key, its value and the allowed values.
     """
     for key, check in CHECKS.items():
         check(settings, key)
@@ -69,16 +69,16 @@ def check_general(settings: Settings, model_class: type) -> None:
 
 
 def check_numbers(settings: Settings, model: str) -> None:
-    """Refuse what is no number for hyper-parameters that are numbers by RecBole's yaml.
+    """Refuse values that are not numbers for hyper-parameters that are numbers in RecBole's yaml.
 
     Raises:
-        ValueError: naming the key and its value.
+        ValueError: names the key and its value.
     """
     path = recbole_folder() / "properties" / "model" / f"{model}.yaml"
     text = path.read_text(encoding="utf-8") if path.is_file() else ""
     numbers = re.findall(r"^(\w+): *(-?[\d.e-]+) *# *\((int|float)\)", text, re.MULTILINE)
     for key, default, kind in numbers:
-        # DiffRec's noise_scale: 0.001 is called int, too
+        # RecBole's yaml also calls DiffRec's noise_scale: 0.001 an int
         counts = kind == "int" and default.isdigit() and not _NO_COUNTS.fullmatch(key)
         valid = isinstance(settings[key], Integral if counts else Real)
         if isinstance(settings[key], bool) or not valid:
@@ -115,7 +115,7 @@ def _norm(settings: Settings, key: str) -> None:
 
 
 def _gpus(settings: Settings, key: str) -> None:
-    value = settings[key]  # 0,1 on a command line is a tuple
+    value = settings[key]  # a tuple for 0,1 on a command line
     numbers = value if isinstance(value, list | tuple) else [value]
     if not all(isinstance(n, Integral | str) and not isinstance(n, bool) for n in numbers):
         raise ValueError(f"{key} must be the number of a GPU, such as 0 or '0,1', got {value!r}")

@@ -1,4 +1,4 @@
-"""Kinds of settings, as checks to be put into a table: each raises, naming key and value."""
+"""Checks for kinds of settings; each raises an error that names the key and the value."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def each(check: Check, *keys: str) -> dict[str, Check]:
 
 
 def optional(check: Check) -> Check:
-    """What passes a check, or ``None``."""
+    """A check that also allows ``None``."""
 
     def check_if_given(settings: Settings, key: str) -> None:
         if settings[key] is not None:
@@ -32,30 +32,30 @@ def optional(check: Check) -> Check:
 
 
 def switch(settings: Settings, key: str) -> None:
-    """``True`` or ``False``, or 1 or 0, as RecBole's users write, too."""
+    """Check for ``True`` or ``False``, or for 1 or 0, which users of RecBole also write."""
     if settings[key] not in (0, 1):
         flag(settings, key)
 
 
 def whole(minimum: int) -> Check:
-    """A whole number of at least so much."""
+    """A check for a whole number of at least ``minimum``."""
     return partial(integer, minimum=minimum)
 
 
 def seed(settings: Settings, key: str) -> None:
-    """What numpy takes as a seed."""
+    """Check for a seed that numpy accepts."""
     if integer(settings, key, minimum=0) >= 2**32:
         raise ValueError(f"{key} must be below 2**32, got {settings[key]!r}")
 
 
 def word(settings: Settings, key: str) -> None:
-    """A text or a path that is not empty."""
+    """Check for a text or a path that is not empty."""
     if not isinstance(settings[key], str | os.PathLike) or not str(settings[key]):
         raise ValueError(f"{key} must be a word, got {settings[key]!r}")
 
 
 def one_of(*allowed: str) -> Check:
-    """One of some words, in letters of any size."""
+    """A check for one of the given words, in upper or lower case."""
 
     def check_word(settings: Settings, key: str) -> None:
         value = settings[key]
@@ -65,13 +65,13 @@ def one_of(*allowed: str) -> Check:
 
 
 def table(settings: Settings, key: str) -> None:
-    """A dictionary."""
+    """Check for a dictionary."""
     if not isinstance(settings[key], dict):
         raise ValueError(f"{key} must be a dictionary, got {settings[key]!r}")
 
 
 def entries(given: Mapping[str, Any], key: str, checks: Mapping[str, Check]) -> None:
-    """Check the values of a dictionary that may have some entries; the message names both."""
+    """Check the entries of a dictionary; an error names the key and the entry."""
     for name, value in given.items():
         if name not in checks:
             raise ValueError(f"{key} has no {name!r}.{nearest(str(name), checks)}")
@@ -80,20 +80,20 @@ def entries(given: Mapping[str, Any], key: str, checks: Mapping[str, Check]) -> 
 
 
 def names(settings: Settings, key: str) -> None:
-    """A list of names, which may be empty."""
+    """Check for a list of names, which may be empty."""
     if not _are_words(settings[key]):
         raise ValueError(f"{key} must be a list of names, got {settings[key]!r}")
 
 
 def some_names(settings: Settings, key: str) -> None:
-    """One name or a list of them, but not an empty one."""
+    """Check for one name or a list of names, which must not be empty."""
     value = settings[key]
     if not _are_words([value] if isinstance(value, str) else value) or not value:
         raise ValueError(f"{key} must be a list of names or left out, got {value!r}")
 
 
 def columns(settings: Settings, key: str) -> None:
-    """For some files a list of columns or ``*``."""
+    """Check for a dictionary that gives files a list of columns or ``*``."""
     table(settings, key)
     for file, listed in settings[key].items():
         if listed != "*" and not _are_words(listed):
@@ -101,21 +101,21 @@ def columns(settings: Settings, key: str) -> None:
 
 
 def interval(settings: Settings, key: str) -> None:
-    """One or more intervals as RecBole writes them, such as ``[1,3);[5,inf)``."""
-    value = settings[key]  # [20,25] on a command line is a list, which RecBole writes as text again
+    """Check for one or more intervals in RecBole's notation, such as ``[1,3);[5,inf)``."""
+    value = settings[key]  # a list for [20,25] on a command line, which RecBole turns into text
     text = str(value) if isinstance(value, str | list | tuple) else ""
     if not _INTERVALS.fullmatch(text) or not _have_ends(text):
         raise ValueError(f"{key} must be an interval such as [5,inf) or (0,1], got {value!r}")
 
 
 def intervals(settings: Settings, key: str) -> None:
-    """An interval for each of some columns."""
+    """Check for a dictionary that gives columns an interval."""
     table(settings, key)
     entries(settings[key], key, dict.fromkeys(settings[key], interval))
 
 
 def is_number(value: Any) -> bool:
-    """Whether a value is a number and no flag."""
+    """Whether a value is a number, but not a boolean."""
     return isinstance(value, Real) and not isinstance(value, bool)
 
 

@@ -1,4 +1,4 @@
-"""Values out of text, as literals: nothing that a user or a file writes is run as code."""
+"""Reading values from text as literals, so that no text of a user or a file is run as code."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _KINDS = (str, int, float, list, tuple, dict, bool)
 
 
 def literal(text: str) -> Any:
-    """A number, a flag, a list, a dictionary or ``None`` where the text is one; else the text."""
+    """The number, boolean, list, dictionary or ``None`` in a text; otherwise the text itself."""
     try:
         value = ast.literal_eval(text)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
@@ -20,7 +20,7 @@ def literal(text: str) -> Any:
 
 
 def convert_settings(_: Any, settings: dict[str, Any]) -> dict[str, Any]:
-    """In place of RecBole's ``Config._convert_config_dict``, which evaluates strings as code."""
+    """Replace RecBole's ``Config._convert_config_dict``, which evaluates strings as code."""
     for key, value in settings.items():
         if isinstance(value, str):
             settings[key] = literal(value)
@@ -28,10 +28,10 @@ def convert_settings(_: Any, settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def refuse(file: BinaryIO) -> None:
-    """In place of ``pickle.load`` in RecBole's loading of data sets.
+    """Replace ``pickle.load`` where RecBole loads data sets.
 
     Raises:
-        ValueError: naming the file.
+        ValueError: always; names the file.
     """
     raise ValueError(
         f"{file.name} is a pickled data set, which can run any code that is hidden in it; it is "
@@ -40,5 +40,5 @@ def refuse(file: BinaryIO) -> None:
 
 
 def without_load() -> SimpleNamespace:
-    """The parts of ``pickle`` that RecBole's ``data/utils.py`` uses, without loading."""
+    """A replacement for ``pickle`` in RecBole's ``data/utils.py`` that refuses to load."""
     return SimpleNamespace(dump=pickle.dump, load=refuse)

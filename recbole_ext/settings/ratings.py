@@ -1,4 +1,4 @@
-"""Defaults of models that learn ratings: what a label is, and how they are evaluated."""
+"""Defaults of models that learn ratings: their label and their evaluation."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from recbole_ext.settings.reading import Settings
 
 
 def derived_rating_settings(config: Settings) -> dict[str, Any]:
-    """Defaults that follow from others: ratings are labels, and a ranking is of all items."""
+    """Defaults that depend on other settings: ratings are labels, and rankings cover all items."""
     derived: dict[str, Any] = {"LABEL_FIELD": config["RATING_FIELD"]}
     if ranks(config):
         cutoffs = config["topk"]
@@ -25,7 +25,7 @@ def check_rating_settings(config: Settings) -> None:
     """Refuse a label that is not the rating.
 
     Raises:
-        ValueError: naming the key and its value.
+        ValueError: names the key and its value.
     """
     label, rating = config["LABEL_FIELD"], config["RATING_FIELD"]
     if label != rating:

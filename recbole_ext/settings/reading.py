@@ -1,8 +1,8 @@
-"""Reading hyper-parameters: each value is checked once, where it is read.
+"""Functions that read a hyper-parameter and check it.
 
-Every function takes RecBole's ``Config`` (or the dictionary behind it), the key, and what is
-allowed; it returns the value as a plain Python number or string, or raises a ``ValueError`` naming
-key and value.
+Each function takes RecBole's ``Config`` (or a dictionary), the key and the allowed values. It
+returns the value as a plain Python number or string, or raises a ``ValueError`` that names the key
+and the value.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Settings(Protocol):
 
 
 def choice(config: Settings, key: str, allowed: Sequence[str]) -> str:
-    """Read a word out of a closed list.
+    """Read one of the allowed words.
 
     Raises:
         ValueError: if the value is not one of ``allowed``; the message lists them.
@@ -36,7 +36,7 @@ def integer(config: Settings, key: str, minimum: int) -> int:
     """Read a whole number ``>= minimum``.
 
     Raises:
-        ValueError: if the value is no whole number or too small.
+        ValueError: if the value is not a whole number or is too small.
     """
     value = config[key]
     if isinstance(value, bool) or not isinstance(value, Integral) or value < minimum:
@@ -45,7 +45,7 @@ def integer(config: Settings, key: str, minimum: int) -> int:
 
 
 def all_or_integer(config: Settings, key: str, minimum: int) -> int | None:
-    """Read a whole number ``>= minimum``, or the word ``all``, which is ``None``.
+    """Read a whole number ``>= minimum``, or the word ``all``, which is returned as ``None``.
 
     Raises:
         ValueError: if the value is neither.
@@ -69,7 +69,7 @@ def real(
     """Read a finite number ``>= minimum``, ``> above``, ``<= maximum`` and ``< below``.
 
     Raises:
-        ValueError: if the value is no finite number or out of range.
+        ValueError: if the value is not a finite number or is out of range.
     """
     value = config[key]
     valid = not isinstance(value, bool) and isinstance(value, Real) and math.isfinite(value)
@@ -81,7 +81,7 @@ def real(
 
 
 def bounds_in_words(minimum: float, above: float, maximum: float, below: float) -> str:
-    """The bounds of :func:`real`, such as ``at least 0 and below 1``; empty without any."""
+    """The bounds of :func:`real`, such as ``at least 0 and below 1``; empty if there are none."""
     if math.isfinite(minimum) and math.isfinite(maximum):
         return f"from {minimum:g} to {maximum:g}"
     named = {"at least": minimum, "above": above, "at most": maximum, "below": below}
@@ -116,7 +116,7 @@ def integers(config: Settings, key: str, minimum: int) -> list[int]:
     """Read a list of whole numbers ``>= minimum``, which may be empty.
 
     Raises:
-        ValueError: if the value is no such list.
+        ValueError: if the value is not such a list.
     """
     value = config[key]
     if not isinstance(value, list | tuple):
@@ -127,7 +127,7 @@ def integers(config: Settings, key: str, minimum: int) -> list[int]:
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """Say which known names are close to a mistyped one: `` Did you mean …?``, or nothing."""
+    """A hint at the known names closest to a mistyped one: `` Did you mean …?``, or empty."""
     by_lower = {name.lower(): name for name in known}
     close = difflib.get_close_matches(word.lower(), by_lower, n=3, cutoff=0.6)
     return f" Did you mean {' or '.join(by_lower[name] for name in close)}?" if close else ""

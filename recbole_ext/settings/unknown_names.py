@@ -8,7 +8,7 @@ from recbole.config import Config
 
 from recbole_ext.settings.reading import Settings, nearest
 
-# Keys that RecBole or this package reads and that stand in no yaml of RecBole's.
+# Keys that RecBole or this package reads, but that are in no yaml of RecBole's.
 # fmt: off
 KEYS_WITHOUT_YAML = frozenset([
     "model", "dataset", "config_files", "config_file_list", "resume_file", "encoding", "device",
@@ -21,18 +21,18 @@ KEYS_WITHOUT_YAML = frozenset([
 
 
 def check_names(config: Config, model: str, strict: bool) -> None:
-    """Refuse names that a model does not know, or warn of them.
+    """Refuse hyper-parameters that a model does not know, or warn of them.
 
-    Options on the command line only give a warning: RecBole reads the command line of whatever
-    script it runs in, and that script may have options of its own.
+    Options on the command line only cause a warning: RecBole reads the command line of the script
+    that it runs in, and this script may have options of its own.
 
     Args:
-        config: a ``Config`` whose internal and external parts are loaded.
+        config: a ``Config`` whose internal and external settings are loaded.
         model: the model's name.
-        strict: refuse unknown names; otherwise warn.
+        strict: whether unknown names are refused; otherwise they cause a warning.
 
     Raises:
-        ValueError: naming the unknown hyper-parameters and the nearest known ones.
+        ValueError: names the unknown hyper-parameters and the nearest known ones.
     """
     known = {*config.internal_config_dict, *KEYS_WITHOUT_YAML}
     known.update(key for keys in config.parameters.values() for key in keys)
@@ -46,10 +46,10 @@ def check_names(config: Config, model: str, strict: bool) -> None:
 
 
 def check_valid_metric(settings: Settings) -> None:
-    """Refuse a ``valid_metric`` that is not computed; RecBole notices after the first epoch.
+    """Refuse a ``valid_metric`` that is not computed; RecBole only fails after the first epoch.
 
     Raises:
-        ValueError: naming it, and the metrics that are computed.
+        ValueError: names the ``valid_metric`` and the metrics that are computed.
     """
     metrics, cutoffs = settings["metrics"], settings["topk"]
     names = [metrics] if isinstance(metrics, str) else list(metrics)

@@ -1,4 +1,4 @@
-"""Where the yaml files are, and which models RecBole has, without importing RecBole."""
+"""The places of the yaml files and the names of RecBole's models, without importing RecBole."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parents[1]
-# An installed package carries the folder inside; in a checkout it stands beside the package.
+# The folder is inside an installed package, but beside the package in a checkout.
 _PLACES = (_PACKAGE / "properties", _PACKAGE.parent / "properties")
 PROPERTIES = next((place for place in _PLACES if place.is_dir()), _PLACES[0])
 
@@ -23,13 +23,13 @@ def recbole_folder() -> Path:
 
 
 def make_folder(path: str | Path) -> None:
-    """RecBole's ``ensure_dir``, which fails if another process makes the folder meanwhile."""
+    """Replace RecBole's ``ensure_dir``, which fails if another process has just made the folder."""
     Path(path).mkdir(parents=True, exist_ok=True)
 
 
 @cache
 def model_names() -> frozenset[str]:
-    """Names of RecBole's models: the class in each model file that is named like the file."""
+    """Names of RecBole's models: the class in each model file that has the file's name."""
     return frozenset(
         name
         for path in (recbole_folder() / "model").glob("*_recommender/*.py")

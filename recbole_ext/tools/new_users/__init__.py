@@ -1,4 +1,4 @@
-"""From a checkpoint to recommendations for people that its data never saw."""
+"""Recommendations of a trained model for users that are not in its data set."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ __all__ = ["Answer", "Recommender", "load", "read_atomic"]
 
 
 def load(checkpoint: str | Path) -> Recommender:
-    """A model for new users.
+    """Load a model to recommend items to new users.
 
     Args:
-        checkpoint: of MeLU or MAMO, which adapt; or of any general model, which places a new user
-            among its own from ratings alone.
+        checkpoint: the checkpoint of MeLU or MAMO, which adapt to a new user, or of any general
+            model, which places a new user among its own by the ratings alone.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if it is no checkpoint, or of a model that is neither.
+        FileNotFoundError: if the file does not exist.
+        ValueError: if the file is not a checkpoint of such a model.
     """
     from recbole_ext.quick_start import load_data_and_model
 

@@ -1,4 +1,4 @@
-"""New users of a meta-learner, which adapts to them as it does in its evaluation."""
+"""Recommendations of a meta-learner, which adapts to new users as in its evaluation."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from recbole_ext.tools.new_users.recommender import Recommender
 
 
 class AdaptingRecommender(Recommender):
-    """MeLU's and MAMO's: by the users' content and their ratings."""
+    """The recommender of MeLU and MAMO, which use the users' content and ratings."""
 
     model: MetaRecommender
 
@@ -41,11 +41,11 @@ class AdaptingRecommender(Recommender):
             return model.score(ids, items.to(model.device), support, adapted)
 
     def in_range(self, scores: Tensor) -> Tensor:
-        """Ratings within the range of the training ratings."""
+        """Limit predicted ratings to the range of the training ratings."""
         return self.model.in_range(scores)
 
     def worth_asking(self, users: NewUsers) -> Tensor:
-        """Evidence candidates: see :mod:`recbole_ext.meta.judging.evidence`."""
+        """The scores of evidence candidates: see :mod:`recbole_ext.meta.judging.evidence`."""
         return self._evidence.expand(len(users), -1)
 
     @cached_property

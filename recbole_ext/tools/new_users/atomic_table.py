@@ -8,11 +8,11 @@ import pandas as pd
 
 
 def read_atomic(path: str | Path, separator: str = "\t") -> pd.DataFrame:
-    """Read an atomic file; the columns lose their types, ``age:token`` is ``age``.
+    """Read an atomic file; column names lose their types, so that ``age:token`` becomes ``age``.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if it is no table of text.
+        FileNotFoundError: if the file does not exist.
+        ValueError: if the file is not a table of text.
     """
     path = Path(path)
     if not path.is_file():

@@ -1,4 +1,4 @@
-"""New users of a general model, placed among those that it was trained on."""
+"""Recommendations of a general model, which places new users among those in its data set."""
 
 from __future__ import annotations
 
@@ -21,16 +21,17 @@ from recbole_ext.tools.new_users.taste_space import (
     taste_space,
 )
 
-MOST_USERS, MOST_OTHERS = 4000, 2000  # whose scores make the space; items that stand for all
+# The most users whose scores make the space, and the most items that stand for all others
+MOST_USERS, MOST_OTHERS = 4000, 2000
 USERS_IN_A_BATCH = 256
 DEFAULT_RANK = 64
-ALIKE = 1e-10  # what users' scores differ by, beside the scores themselves, when they are rounded
+ALIKE = 1e-10  # relative variance between users' scores that may come from rounding
 
 
 class FoldingRecommender(Recommender):
-    """LambdaOptMF's, ResNetMF's and RecBole's general models': by the users' ratings alone.
+    """The recommender of LambdaOptMF, ResNetMF and RecBole's general models; it uses ratings only.
 
-    A model of ratings takes them as such; for the others having rated is all that counts.
+    A model that predicts ratings uses their values; for other models only the rated items count.
     """
 
     fields: list[str] = []  # noqa: RUF012 (none)
@@ -47,10 +48,10 @@ class FoldingRecommender(Recommender):
 
     @torch.no_grad()
     def worth_asking(self, users: NewUsers) -> Tensor:
-        """How uncertain each item's score still is, times the share of users that know the item.
+        """The uncertainty of each item's score times the item's popularity.
 
         Raises:
-            ValueError: if the model scores alike for everybody.
+            ValueError: if the model has the same scores for all users.
         """
         mean, axes, variance = self.space
         noise = self.noise
@@ -66,13 +67,13 @@ class FoldingRecommender(Recommender):
 
     @cached_property
     def space(self) -> TasteSpace:
-        """Axes of taste of the model's own users."""
+        """The axes of taste of the model's own users."""
         rank = self.config["embedding_size"] or DEFAULT_RANK
-        return taste_space(self._known_scores[1], int(rank) + 2)  # two for biases
+        return taste_space(self._known_scores[1], int(rank) + 2)  # 2 more for the biases
 
     @cached_property
     def noise(self) -> float:
-        """Variance of a training rating around its score; 1 where ratings do not count."""
+        """The variance of training ratings around their scores; 1 without predicted ratings."""
         if not self._rates:
             return 1.0
         chosen, scores = self._known_scores
@@ -87,7 +88,7 @@ class FoldingRecommender(Recommender):
     @cached_property
     @torch.no_grad()
     def _known_scores(self) -> tuple[Tensor, Tensor]:
-        """Some of the model's users, and all their scores, shape: [users, n_items]."""
+        """Some of the model's users, and their scores of all items, shape: [users, n_items]."""
         random = torch.Generator().manual_seed(0)
         users = 1 + torch.randperm(self.dataset.user_num - 1, generator=random)[:MOST_USERS]
         parts = []

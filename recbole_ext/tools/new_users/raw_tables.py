@@ -1,4 +1,4 @@
-"""People that the data never saw, read from tables of raw tokens into RecBole's numbers."""
+"""Translation of new users from tables of raw tokens into RecBole's numbers."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ COUNTED = (
 
 @dataclass(frozen=True)
 class NewUsers:
-    """A batch of users and what they have rated.
+    """A batch of users and their ratings.
 
     Attributes:
-        names: as in the tables, one each.
-        content: by field, as RecBole holds it (0 or NaN: unknown), shape: [users] or
-            [users, tokens]
-        ratings: of known items, padded, shape: [users, ratings]
-        counts: what could not be used, by what it is.
+        names: the users' names in the tables.
+        content: the values of each field in RecBole's format, where 0 or NaN is unknown,
+            shape: [users] or [users, tokens]
+        ratings: the ratings of known items, padded, shape: [users, ratings]
+        counts: the numbers of users and ratings, and of values that could not be used.
     """
 
     names: list[str]
@@ -60,17 +60,18 @@ def read_new_users(
     fields: list[str],
     value: str | None,
 ) -> NewUsers:
-    """Translate tables of new users; what they name need not be known to the data.
+    """Translate tables of new users; unknown items and values are counted.
 
     Args:
-        dataset: that the model was trained on.
-        users: a row each, with the data's name of users and any of ``fields``.
-        ratings: with the data's names of users, items and, if ``value`` is given, of that column.
-        fields: what describes users to the model.
-        value: the column of ratings; ``None``: having rated is all that counts.
+        dataset: the data set that the model was trained on.
+        users: a row for each user, with the data set's column of users and any of ``fields``.
+        ratings: a row for each rating, with the data set's columns of users and items and, if
+            given, the column ``value``.
+        fields: the fields by which the model describes users.
+        value: the column of ratings; ``None`` if only the rated items count.
 
     Raises:
-        ValueError: for a missing column, a user described twice, or a rating that is no number.
+        ValueError: if a column is missing, a user is described twice, or a rating is not a number.
     """
     uid, iid = dataset.uid_field, dataset.iid_field
     users = pd.DataFrame({uid: []}) if users is None else users
@@ -102,7 +103,7 @@ def check_columns(what: str, table: pd.DataFrame, wanted: list[str]) -> None:
 
 
 def _content(dataset: Dataset, name: str, rows: pd.DataFrame, counts: Counter[str]) -> Tensor:
-    """One field of all users."""
+    """The values of one field for all users."""
     raw = rows[name] if name in rows else pd.Series([None] * len(rows))
     kind = dataset.field2type[name]
     if kind == FeatureType.FLOAT:
@@ -147,9 +148,9 @@ def _ratings(
             counts["unknown items"] += 1
             continue
         counts["items rated twice"] += item in given[name]
-        given[name][item] = float(number)  # the last one counts
+        given[name][item] = float(number)  # the last rating of an item counts
     counts["ratings"] = sum(map(len, given.values()))
-    width = max([1, *map(len, given.values())])  # without ratings, padding: models expect some
+    width = max([1, *map(len, given.values())])  # models need at least one column
     items = torch.zeros(len(names), width, dtype=torch.long)
     stars, mask = torch.zeros(len(names), width), torch.zeros(len(names), width)
     for user, rated in enumerate(given.values()):
@@ -160,7 +161,7 @@ def _ratings(
 
 
 def token_of(value: Any) -> str:
-    """A cell as the data's files write it; a number that pandas made of a whole one stays whole."""
+    """A cell as text; whole numbers that pandas turned into floats become whole again."""
     if value is None or (isinstance(value, float) and value != value):
         return ""
     whole = isinstance(value, float) and value.is_integer()

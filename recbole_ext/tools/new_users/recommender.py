@@ -1,4 +1,4 @@
-"""A trained model for people that its data never saw: raw tokens in, raw tokens out."""
+"""A trained model for new users; its tables, given and returned, have raw tokens."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ USERS_AT_ONCE = 128
 
 @dataclass(frozen=True)
 class Answer:
-    """What was asked for, and what of the question could not be used.
+    """The results, and counts of the given data.
 
     Attributes:
-        table: a row for each answer.
-        counts: users, ratings and whatever was unknown.
+        table: a row for each result.
+        counts: the numbers of users, ratings, and unknown items and values.
     """
 
     table: pd.DataFrame
@@ -37,16 +37,18 @@ class Answer:
 
 
 class Recommender(ABC):
-    """Tables of users and ratings have the data's own column names; :func:`load` makes one.
+    """A trained model for new users; :func:`load` makes one.
+
+    Tables of users and ratings have the column names of the model's data set.
 
     Args:
-        config: of the run.
-        model: trained.
-        dataset: the training part of its data.
+        config: the config of the run.
+        model: the trained model.
+        dataset: the training part of the model's data set.
     """
 
-    fields: list[str]  # what describes users to the model
-    value: str | None  # the column of ratings, if their size matters
+    fields: list[str]  # the fields by which the model describes users
+    value: str | None  # the column of ratings, if their values matter
 
     def __init__(self, config: Config, model: AbstractRecommender, dataset: Dataset) -> None:
         self.config, self.model, self.dataset = config, model.eval(), dataset
@@ -57,20 +59,20 @@ class Recommender(ABC):
         """Scores of some items for each user.
 
         Args:
-            users: a batch.
-            items: RecBole's ids, shape: [users, items]
+            users: a batch of users.
+            items: RecBole's ids of the items, shape: [users, items]
 
         Returns:
             shape: [users, items]
         """
 
     def in_range(self, scores: Tensor) -> Tensor:
-        """Scores as they are told; the ranking is of those before, which do not tie at a bound."""
+        """Limit scores to be shown; rankings use the scores before, which do not tie at a bound."""
         return scores
 
     @abstractmethod
     def worth_asking(self, users: NewUsers) -> Tensor:
-        """How much each item's rating would tell about each user, shape: [users, n_items]."""
+        """How much a rating of each item would reveal of each user, shape: [users, n_items]."""
 
     def recommend(
         self,
@@ -81,16 +83,16 @@ class Recommender(ABC):
         """The best items that a user has not rated.
 
         Args:
-            users: what describes them, a row each.
-            ratings: what they have rated, a row each.
-            topk: how many items.
+            users: the users' fields, a row for each user.
+            ratings: the users' ratings, a row for each rating.
+            topk: the number of items.
 
         Returns:
-            For each user ``topk`` rows: user, rank, item, score and the item's own columns.
+            ``topk`` rows for each user, with user, rank, item, score and the item's own columns.
 
         Raises:
-            ValueError: for a missing column, a user described twice, a rating that is no number,
-                or ``topk`` below 1.
+            ValueError: if a column is missing, a user is described twice, a rating is not a number,
+                or ``topk`` is below 1.
         """
         new = self._read(users, ratings)
 
@@ -108,12 +110,12 @@ class Recommender(ABC):
         ratings: pd.DataFrame | None = None,
         topk: int = 5,
     ) -> Answer:
-        """The items to ask a user about next, those first whose ratings would tell most.
+        """The items to ask a user about next; the most informative ones come first.
 
         Args:
             users: see :meth:`recommend`.
-            ratings: what has been asked and answered.
-            topk: how many items.
+            ratings: the answers so far, as ratings.
+            topk: the number of items.
         """
         return self._best(self._read(users, ratings), self.worth_asking, topk, "worth")
 
@@ -123,15 +125,15 @@ class Recommender(ABC):
         users: pd.DataFrame | None = None,
         ratings: pd.DataFrame | None = None,
     ) -> Answer:
-        """The score of some items: a rating, if the model predicts ratings.
+        """The scores of some items; these are ratings if the model predicts ratings.
 
         Args:
-            pairs: users and items, a row each.
+            pairs: a row for each pair of a user and an item.
             users: see :meth:`recommend`.
             ratings: see :meth:`recommend`.
 
         Returns:
-            ``pairs`` with a column ``score``, NaN for items that the data does not know.
+            ``pairs`` with a column ``score``, which is NaN for items that are not in the data set.
         """
         check_columns("pairs", pairs, [self.user, self.item])
         known = self.dataset.field2token_id[self.item]
@@ -158,7 +160,7 @@ class Recommender(ABC):
 
     @cached_property
     def item_columns(self) -> pd.DataFrame | None:
-        """What the ``.item`` file says of each item, by token, if there is one."""
+        """The columns of the ``.item`` file, by the items' tokens; ``None`` if there is no file."""
         folder = Path(self.config["data_path"])
         path = folder / f"{self.dataset.dataset_name}.item"
         if not path.is_file():

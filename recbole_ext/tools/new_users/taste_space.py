@@ -1,9 +1,10 @@
-"""Where a new user lies among those that a model was trained on, from ratings alone.
+"""The place of a new user among those that a model was trained on, from ratings alone.
 
-Any general model gives each of its users a row of scores. The rows' principal components are axes
-of taste, and the training users a cloud around 0 in them: a normal prior for somebody new. Under it
-a few ratings have a most likely place. For matrix factorisation the axes are the model's own
-embeddings, turned, so that nothing is lost; for other models they are the best of that number.
+A general model gives each of its users a row of scores. The principal components of these rows
+serve as axes of taste. Along them the training users are spread around 0, which gives a normal
+prior for a new user. A few ratings then determine the user's most likely place. For matrix
+factorisation the axes span the same space as the item embeddings, so that nothing is lost; for
+other models they are the best approximation with that number of axes.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ class TasteSpace(NamedTuple):
     """Principal components of a model's scores.
 
     Attributes:
-        mean: score of each item, over users, shape: [n_items]
-        axes: shape: [n_items, rank]
-        variance: of the users along each axis, shape: [rank]
+        mean: the mean score of each item over the users, shape: [n_items]
+        axes: the principal components, shape: [n_items, rank]
+        variance: the variance of the users along each axis, shape: [rank]
     """
 
     mean: Tensor
@@ -36,11 +37,11 @@ class TasteSpace(NamedTuple):
 
 
 def taste_space(scores: Tensor, rank: int) -> TasteSpace:
-    """The space of a model.
+    """The space of a model's scores.
 
     Args:
-        scores: of its users, shape: [users, n_items]
-        rank: number of axes, at most.
+        scores: the scores of the model's users, shape: [users, n_items]
+        rank: the maximum number of axes.
     """
     mean = scores.mean(0)
     rank = min(rank, *scores.shape)
@@ -54,17 +55,17 @@ def taste_space(scores: Tensor, rank: int) -> TasteSpace:
 def place_by_ratings(
     space: TasteSpace, items: Tensor, ratings: Tensor, mask: Tensor, noise: float
 ) -> Tensor:
-    """The most likely places given ratings with normal errors: ridge regressions, exactly.
+    """The most likely places given ratings with normal errors, by exact ridge regressions.
 
     Args:
-        space: of the model.
-        items: shape: [users, ratings]
-        ratings: in the scores' scale, shape: [users, ratings]
+        space: the space of the model.
+        items: the rated items, shape: [users, ratings]
+        ratings: the ratings on the scale of the scores, shape: [users, ratings]
         mask: 1 for a rating, 0 for padding, shape: [users, ratings]
-        noise: variance of a rating around its score.
+        noise: the variance of a rating around its score.
 
     Returns:
-        shape: [users, rank]
+        The places, shape: [users, rank]
     """
     rows = space.axes[items] * mask.unsqueeze(-1)  # [users, ratings, rank]
     rest = (ratings - space.mean[items]) * mask
@@ -73,22 +74,22 @@ def place_by_ratings(
 
 
 def place_by_choices(space: TasteSpace, items: Tensor, mask: Tensor, others: Tensor) -> Tensor:
-    """The most likely places given what was chosen: BPR of the chosen items over others.
+    """The most likely places given the chosen items, by BPR of these items over others.
 
-    ``Σ_i mean_j ln σ(s_i − s_j) − Σ_k c_k² / 2·variance_k``, which has one optimum, by Newton's
-    method.
+    Newton's method maximises ``Σ_i mean_j ln σ(s_i − s_j) − Σ_k c_k² / 2·variance_k``, which has
+    one optimum.
 
     Args:
-        space: of the model.
-        items: what was chosen, shape: [users, choices]
-        mask: shape: [users, choices]
-        others: items that stand for all, shape: [others]
+        space: the space of the model.
+        items: the chosen items, shape: [users, choices]
+        mask: 1 for a choice, 0 for padding, shape: [users, choices]
+        others: a sample of all items, shape: [others]
 
     Returns:
-        shape: [users, rank]
+        The places, shape: [users, rank]
     """
     places = space.axes.new_zeros(len(items), space.axes.shape[1])
-    for user in range(len(items)):  # a user's Hessian is of all pairs
+    for user in range(len(items)):  # one by one, as a user's Hessian needs all pairs
         chosen = items[user][mask[user] > 0]
         rest = others[~torch.isin(others, chosen)]
         if len(chosen) and len(rest):
@@ -118,7 +119,7 @@ def _newton(space: TasteSpace, chosen: Tensor, rest: Tensor) -> Tensor:
         ) @ negative
         step = torch.linalg.solve(hessian - cross - cross.mT + torch.diag(precision), slope)
         rate = 1.0
-        while rate > 1e-4:  # halved until it descends
+        while rate > 1e-4:  # halve the step until the loss decreases
             moved, after = objective(place - rate * step)
             if moved <= loss:
                 break
