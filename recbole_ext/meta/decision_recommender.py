@@ -1,4 +1,4 @@
-"""What MeLU and MAMO have in common: a decision that adapts to what the biases leave over."""
+"""The base class of MeLU and MAMO: a decision network that adapts to a support set."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from recbole_ext.settings.declared import Declared
 
 
 class DecisionRecommender(MetaRecommender):
-    """A model of its own needs :meth:`start`, and ``decision``: a module that adapts and scores.
+    """A meta-learner whose ``decision`` adapts and scores; a subclass defines it and :meth:`start`.
 
-    ``residual`` has the decision predict what the biases leave over.
+    With ``residual`` the decision predicts the ratings minus a prediction from biases.
     """
 
     decision: Decision
@@ -52,18 +52,18 @@ class DecisionRecommender(MetaRecommender):
         return getattr(self.decision, "user_content", None)
 
     def adapt(self, users: Tensor, support: Ratings) -> Weights:
-        """The weights of each task's decision; see the class for arguments."""
+        """The weights of each task's decision; the arguments are those of the base class."""
         return self.adapt_from(self.start(users), users, support)
 
     def adapt_from(self, start: Tensors, users: Tensor, support: Ratings) -> Weights:
-        """As :meth:`adapt`, from given weights."""
+        """The same as :meth:`adapt`, but from the weights ``start``."""
         targets = support.ratings
         if self.floor is not None:
             targets = targets - self.floor(support.items, support)
         return self.decision.adapt(start, users, support, targets)
 
     def score(self, users: Tensor, items: Tensor, support: Ratings, adapted: Weights) -> Tensor:
-        """Predicted ratings, shape: [tasks, items]; see the class for arguments."""
+        """Predicted ratings, shape: [tasks, items]; the arguments are those of the base class."""
         scores = self.decision(users, items, adapted)
         return scores if self.floor is None else scores + self.floor(items, support)
 
@@ -72,7 +72,7 @@ class DecisionRecommender(MetaRecommender):
         return mean_error(predicted, query.ratings, query.mask, self.settings.outer_loss)
 
     def content(self, dataset: ColdStartDataset, side: str) -> ContentEmbedding:
-        """Embeddings of what describes users or items (``side``)."""
+        """Embeddings of the content of one side, ``user`` or ``item``."""
         users, items, _ = self.split.training_ratings
         seen = users if side == "user" else items
         return ContentEmbedding(
@@ -84,14 +84,14 @@ class DecisionRecommender(MetaRecommender):
         )
 
     def item_profile(self, dataset: ColdStartDataset) -> ItemProfile:
-        """What a network that adapts by gradient steps knows items by."""
+        """The items' features for a network that adapts by gradient steps."""
         own = None
         if self.settings.item_embedding:
             own = self._vectors(self.settings.embedding_size, std=0.1)
         return ItemProfile(self.content(dataset, "item"), own)
 
     def ridge_parts(self, dataset: ColdStartDataset) -> dict[str, Any]:
-        """What a :class:`~recbole_ext.meta.decisions.ridge_decision.RidgeDecision` is made of."""
+        """The arguments of :class:`~recbole_ext.meta.decisions.ridge_decision.RidgeDecision`."""
         settings = self.settings
         size = settings.factor_size
         own = self._vectors(size, std=0.1) if settings.item_embedding else None

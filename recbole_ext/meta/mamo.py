@@ -25,10 +25,10 @@ from recbole_ext.meta.tasks.task_set import Predictor, TaskBatch
 
 
 class MAMO(DecisionRecommender):
-    """A decision that starts each task from what memories hold of users alike.
+    """A meta-learner that starts each task from memories of similar users.
 
-    ``inner_solver: gradient`` is the paper's three networks; with ``ridge`` the memories say around
-    which vector a user's is sought.
+    ``inner_solver: gradient`` is the paper's three networks. With ``ridge`` the memories give the
+    prior mean of a user's vector.
     """
 
     decision: RememberingDecision
@@ -48,9 +48,9 @@ class MAMO(DecisionRecommender):
             self.task_memory = TaskMemory(memory.memory_slots, self.decision.preference_shape)
 
     def attend(self, users: Tensor) -> Tensor:
-        """How much each memory slot has to say about some users, shape: [tasks, slots].
+        """The attention of some users on each memory slot, shape: [tasks, slots].
 
-        The same from each slot without a feature memory, which knows users by their profiles.
+        Without a feature memory, which holds the profiles, the attention is uniform.
         """
         if self.feature_memory is None:
             slots = self.memory_settings.memory_slots
@@ -58,7 +58,7 @@ class MAMO(DecisionRecommender):
         return self.feature_memory.attend(self.decision.user_content(users))
 
     def start(self, users: Tensor) -> Tensors:
-        """The weights before they adapt, memories included; see the class for arguments."""
+        """The weights before they adapt, as the memories give them; shape as in the base class."""
         return self._start(users, self.attend(users))
 
     def calculate_loss(self, batch: TaskBatch) -> Tensor:
@@ -74,7 +74,7 @@ class MAMO(DecisionRecommender):
         return self._query_loss(batch, adapted).mean()
 
     def other_readings(self) -> dict[str, Predictor]:
-        """Of classes, the most likely one as the prediction; ``predict`` gives the expectation."""
+        """For classes the most likely one; ``predict`` gives the expectation."""
         if self.memory_settings.head == "regression":
             return {}
         return {"most likely class": self._most_likely}

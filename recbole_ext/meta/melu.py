@@ -21,8 +21,8 @@ from recbole_ext.meta.tasks.dataset import ColdStartDataset
 class MeLU(DecisionRecommender):
     """A decision network that adapts to each user's support set, on embeddings of content.
 
-    ``inner_solver: gradient`` is the paper's network, ``ridge`` one whose last layer is solved for;
-    ``residual`` has either predict what the biases leave over.
+    ``inner_solver: gradient`` is the paper's network; with ``ridge`` the last layer is solved for.
+    With ``residual`` either predicts the ratings minus a prediction from biases.
     """
 
     decision: PlainDecision
@@ -40,5 +40,5 @@ class MeLU(DecisionRecommender):
             )
 
     def start(self, users: Tensor) -> Tensors:
-        """The decision network's weights before they adapt; see the class for arguments."""
+        """The decision network's weights before they adapt, for users of shape [tasks]."""
         return self.decision.start(users)

@@ -1,4 +1,4 @@
-"""What every meta-learner of cold-start tasks has in common: how RecBole asks it for scores."""
+"""The base class of all meta-learners: it answers RecBole's calls from support sets."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class MetaRecommender(GeneralRecommender):
         self.split = dataset.split
         ratings = self.split.training_ratings[2]
         self.rating_range = float(ratings.min()), float(ratings.max())
-        self._clamps = config["eval_type"] == EvaluatorType.VALUE  # a ranking would get ties
+        self._clamps = config["eval_type"] == EvaluatorType.VALUE  # clamping ties ranked scores
         place = torch.full((self.n_users,), -1)
         place[self.split.known.users] = torch.arange(len(self.split.known))
         self._known_place = place
@@ -78,21 +78,21 @@ class MetaRecommender(GeneralRecommender):
 
     @classmethod
     def derived_settings(cls, config: Settings) -> dict[str, Any]:
-        """Defaults that follow from others: what a label is, and how a ranking is evaluated."""
+        """Defaults that depend on other settings: the label, and the evaluation of rankings."""
         return derived_rating_settings(config)
 
     @abstractmethod
     def adapt(self, users: Tensor, support: Ratings) -> Weights:
-        """What the model makes of the support sets; each task on its own.
+        """Adapt to the support sets, each task on its own.
 
         Args:
             users: shape: [tasks]
-            support: of the same tasks.
+            support: the support sets of the same tasks.
         """
 
     @abstractmethod
     def start(self, users: Tensor) -> Tensors:
-        """What adapts, before it does: tensors with a leading dimension of tasks.
+        """The weights before they adapt: tensors with a leading dimension of tasks.
 
         Args:
             users: shape: [tasks]
@@ -105,8 +105,8 @@ class MetaRecommender(GeneralRecommender):
         Args:
             users: shape: [tasks]
             items: shape: [tasks, items]
-            support: of the same tasks.
-            adapted: what :meth:`adapt` returned for them.
+            support: the support sets of the same tasks.
+            adapted: the result of :meth:`adapt` for the same tasks.
         """
 
     @abstractmethod
@@ -115,7 +115,7 @@ class MetaRecommender(GeneralRecommender):
 
         Args:
             predicted: shape: [tasks, ratings]
-            query: of the same tasks.
+            query: the queries of the same tasks.
         """
 
     @property
@@ -129,20 +129,20 @@ class MetaRecommender(GeneralRecommender):
         return self.score(batch.users, batch.query.items, batch.support, adapted)
 
     def other_readings(self) -> dict[str, Predictor]:
-        """Other predictions that can be read off the model, by name; a test reports them, too."""
+        """Other predictions of the model, by name; a test reports them as well."""
         return {}
 
     def calculate_loss(self, batch: TaskBatch) -> Tensor:
-        """Mean over the tasks of the loss of their queries after adaptation, shape: []."""
+        """The mean loss of the tasks' queries after adaptation, shape: []."""
         return self.loss(self.predict_tasks(batch), batch.query).mean()
 
     def predict(self, interaction: Interaction) -> Tensor:
         """Predict ratings; for value metrics within the range of the training ratings.
 
         Args:
-            interaction: users and items; with the column ``task_id`` of the evaluation parts each
-                row is predicted from the support set of its task, else from all that is known of
-                its user.
+            interaction: users and items. If the column ``task_id`` of the evaluation parts is
+                there, each row is predicted from the support set of its task, otherwise from all
+                known ratings of its user.
 
         Returns:
             shape: [batch_size]
@@ -162,10 +162,10 @@ class MetaRecommender(GeneralRecommender):
         return scores.clamp(*self.rating_range) if self._clamps else scores
 
     def full_sort_predict(self, interaction: Interaction) -> Tensor:
-        """Score all items for each user, from all that is known of the user.
+        """Score all items for each user, from all known ratings of the user.
 
         Args:
-            interaction: users.
+            interaction: the users.
 
         Returns:
             shape: [batch_size * n_items]
@@ -176,12 +176,12 @@ class MetaRecommender(GeneralRecommender):
         return self.score(batch.users, items, batch.support, adapted)[where].view(-1)
 
     def _tasks(self, tasks: TaskSet, ids: Tensor) -> tuple[TaskBatch, Tensor]:
-        """The distinct tasks among some, and for each of those its place in the batch."""
+        """A batch of the distinct tasks among ``ids``, and the place of each id in it."""
         distinct, where = ids.cpu().unique(return_inverse=True)
         return tasks.batch(distinct).to(self.device), where.to(self.device)
 
     def _known(self, users: Tensor) -> tuple[TaskBatch, Tensor]:
-        """What is known of each user; of some it may be nothing."""
+        """The known ratings of each distinct user as a support set, and each user's place in it."""
         distinct, where = users.cpu().unique(return_inverse=True)
         place = self._known_place[distinct]
         batch = self.split.known.batch(place.clamp(min=0))

@@ -1,4 +1,4 @@
-"""Biases of users and items, shrunk towards what their content lets expect.
+"""Biases of users and items, shrunk towards a prediction from their content.
 
 Reference:
     Koren. "Factor in the neighbors." TKDD 2010, section 2.1, solved by alternating means.
@@ -10,13 +10,13 @@ from torch import Tensor
 
 
 def shrunk_means(owners: Tensor, residuals: Tensor, rows: int, shrinkage: float) -> Tensor:
-    """Sums of the residuals of each row, divided by their number and ``shrinkage`` more.
+    """The sum of each row's residuals, divided by their number plus ``shrinkage``.
 
     Args:
         owners: the row of each residual, shape: [n]
         residuals: shape: [n]
         rows: number of rows.
-        shrinkage: how many residuals of 0 each row is given beside its own.
+        shrinkage: number of residuals of 0 that are added to each row's own.
 
     Returns:
         shape: [rows]
@@ -40,9 +40,9 @@ def item_biases(
         users: shape: [n]
         items: shape: [n]
         ratings: shape: [n]
-        prior: what an item's bias is expected to be, shape: [n_items]
-        shrinkage: of users and of items.
-        rounds: how often the two are solved in turn.
+        prior: the bias that each item is shrunk towards, shape: [n_items]
+        shrinkage: the shrinkage of users and the one of items.
+        rounds: number of times that users and items are solved in turn.
 
     Returns:
         The mean rating, shape: [], and each item's bias, prior included, shape: [n_items]

@@ -1,8 +1,9 @@
-"""Gradient steps on a layer without writing its weight.
+"""Gradient steps on a layer that never build the layer's new weight.
 
-The gradient of a weight is ``xᵀδ``: the layer's inputs times the gradient of its outputs. A few
-rows are far fewer numbers than a weight, and every task has a weight of its own; so the steps are
-kept as rows, ``W − Σ xᵀδ``, and what the layer makes of other inputs is ``x'W − Σ (x'xᵀ)δ``.
+The gradient of a weight is ``xᵀδ``, the layer's inputs times the gradient of its outputs. Every
+task has a weight of its own, and a few rows of ``x`` and ``δ`` hold far fewer numbers than such a
+weight. The steps are therefore kept as rows, ``W − Σ xᵀδ``, and the outputs for other inputs ``x'``
+are ``x'W − Σ (x'xᵀ)δ``.
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ class FactoredWeight:
     """A layer's weight and the steps taken on it.
 
     Args:
-        start: the weight to begin with, shape: [tasks, in, out]
-        room: the most rows that all steps together will have.
-        steps: the number of steps.
-        first_order: hold the steps constant, so that no graph of them is kept.
+        start: the initial weight, shape: [tasks, in, out]
+        room: the largest number of rows of all steps together.
+        steps: number of steps.
+        first_order: whether the steps are constants, of which no graph is kept.
     """
 
     def __init__(self, start: Tensor, room: int, steps: int, first_order: bool) -> None:
@@ -32,14 +33,14 @@ class FactoredWeight:
         self._changes = start.new_empty(len(start), 0, start.shape[2])
         self._rank = 0
         self._called: tuple[Tensor, Tensor] | None = None
-        # Inputs that come again (a user, the same ratings in each pass over them): by the tensor's
-        # id, the tensor, what the start makes of it, and its rows.
+        # Inputs that recur (a user, or the same ratings in each pass). The key is the tensor's id;
+        # the values are the tensor, its product with the initial weight, and its rows.
         self._known: dict[int, tuple[Tensor, Tensor, slice]] = {}
         self._ended = False
 
     @staticmethod
     def pays(start: Tensor, room: int) -> bool:
-        """Whether so many rows are less work than writing the weight at each step."""
+        """Whether ``room`` rows are less work than building the weight in each step."""
         is_bias = start.dim() < 3 or start.shape[1] == 1
         return not is_bias and room < 4 * min(start.shape[1:])
 
@@ -50,7 +51,7 @@ class FactoredWeight:
             inputs: shape: [tasks, rows, in]
         """
         _, size, out = self.start.shape
-        if self._ended and inputs.shape[1] * (size + out) > size * out:  # for many rows, write it
+        if self._ended and inputs.shape[1] * (size + out) > size * out:  # for many rows, build it
             return torch.bmm(inputs, self.dense())
         if self._called is not None:
             raise RuntimeError("a layer that adapts in steps may be called once in a step")
@@ -63,14 +64,14 @@ class FactoredWeight:
             alike = torch.bmm(inputs, self._inputs[:, : self._rank].mT)
             outputs = torch.baddbmm(outputs, alike, self._changes[:, : self._rank], alpha=-1)
         if not self._ended:
-            if not outputs.requires_grad:  # nothing before it adapts
+            if not outputs.requires_grad:  # no layer before this one adapts
                 outputs = outputs.detach().requires_grad_()
             self._called = inputs, outputs
         return outputs
 
     @property
     def outputs(self) -> Tensor:
-        """What :meth:`apply` returned in this step."""
+        """The outputs that :meth:`apply` returned in this step."""
         assert self._called is not None
         return self._called[1]
 
@@ -78,7 +79,7 @@ class FactoredWeight:
         """Take a step of ``rate`` and begin another.
 
         Args:
-            gradient: of the outputs, shape: [tasks, rows, out]
+            gradient: gradient of the outputs, shape: [tasks, rows, out]
             rate: step size.
         """
         assert self._called is not None
@@ -108,7 +109,7 @@ class FactoredWeight:
         self._changes = self._changes.new_empty(tasks, rows, out)
 
     def end(self) -> FactoredWeight:
-        """The weight after the last step: connected to its start, also where steps are constant."""
+        """The weight after the last step, with a graph to its start even if the steps have none."""
         self._ended, self._base, self._known = True, self._shared(self.start), {}
         return self
 
@@ -126,7 +127,7 @@ class FactoredWeight:
 
     @staticmethod
     def _shared(weight: Tensor) -> Tensor:
-        """One for all tasks where they begin alike, which is one product for all."""
+        """One weight for all tasks if they start alike, so that one product serves all tasks."""
         return weight[0] if weight.stride(0) == 0 else weight
 
 

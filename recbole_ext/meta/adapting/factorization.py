@@ -32,14 +32,14 @@ def factors(
         items: shape: [n]
         targets: shape: [n]
         n_items: number of items.
-        size: of the factors.
-        strength: of both ridge regressions.
-        rounds: of solving for users and for items.
-        seed: of the factors to begin with.
+        size: size of the factors.
+        strength: strength of both ridge regressions.
+        rounds: number of times that users and items are solved in turn.
+        seed: seed of the initial factors.
 
     Returns:
-        0 for a user or an item without targets; shape: [largest user + 1, size] and
-        shape: [n_items, size]
+        The users' factors, shape: [largest user + 1, size], and the items', shape: [n_items, size];
+        those of a user or an item without targets are 0.
 
     Reference:
         Zhou et al. "Large-scale parallel collaborative filtering for the Netflix prize." 2008.
@@ -61,7 +61,7 @@ def factors(
 def _solve(
     matrix: csr_matrix, rated: csr_matrix, factors: np.ndarray, strength: float
 ) -> np.ndarray:
-    """The row's side of ``matrix ≈ rows @ factors.T``, over the places that are rated."""
+    """The rows in ``matrix ≈ rows @ factors.T``, fitted to the rated entries only."""
     size = factors.shape[1]
     products = (factors[:, :, None] * factors[:, None, :]).reshape(len(factors), -1)
     grams = (rated @ products).reshape(-1, size, size) + strength * np.eye(size)

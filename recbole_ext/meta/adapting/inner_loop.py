@@ -18,8 +18,8 @@ from torch import Tensor
 from recbole_ext.meta.adapting.factored_weight import FactoredWeight, Weight, linear
 from recbole_ext.meta.adapting.inner_optimizers import Adam, Tensors
 
-# What a task adapts, each with a leading dimension of tasks. Of a network alternately a layer's
-# weight, shape: [tasks, in, out], and its bias, shape: [tasks, 1, out].
+# The tensors that a task adapts, with a leading dimension of tasks. For a network they are each
+# layer's weight, shape: [tasks, in, out], and bias, shape: [tasks, 1, out], in turn.
 Weights: TypeAlias = Sequence[Weight]
 
 # Gives each task's loss on some columns of its support set, shape: [tasks].
@@ -32,13 +32,13 @@ def mlp(
     activation: Callable[[Tensor], Tensor] = torch.relu,
     activate_last: bool = False,
 ) -> Tensor:
-    """A network, each task with weights of its own.
+    """The outputs of a network in which each task has weights of its own.
 
     Args:
         inputs: shape: [tasks, ratings, in]
-        weights: of each layer, shape: [tasks, in, out] and [tasks, 1, out]
-        activation: between the layers.
-        activate_last: after the last layer as well.
+        weights: weight and bias of each layer, shape: [tasks, in, out] and [tasks, 1, out]
+        activation: the function between the layers.
+        activate_last: whether it also follows the last layer.
 
     Returns:
         shape: [tasks, ratings, out]
@@ -51,13 +51,13 @@ def mlp(
 
 
 def mean_error(predicted: Tensor, ratings: Tensor, mask: Tensor, kind: str = "squared") -> Tensor:
-    """Mean over each task's ratings; 0 for a task without any.
+    """The mean error over each task's ratings; 0 for a task without ratings.
 
     Args:
         predicted: shape: [tasks, ratings]
         ratings: shape: [tasks, ratings]
         mask: 1 for a rating, 0 for padding, shape: [tasks, ratings]
-        kind: of error, ``squared`` or ``absolute``.
+        kind: the kind of error, ``squared`` or ``absolute``.
 
     Returns:
         shape: [tasks]
@@ -67,7 +67,7 @@ def mean_error(predicted: Tensor, ratings: Tensor, mask: Tensor, kind: str = "sq
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
-    """Mean of each row where the mask is 1; 0 for a row without any, shape: [tasks].
+    """The mean of each row's values with mask 1; 0 for a row without any, shape: [tasks].
 
     Args:
         values: shape: [tasks, ratings]
@@ -77,14 +77,14 @@ def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
 
 
 def mini_batches(ratings: int, size: int | None) -> list[slice]:
-    """The columns of a support set in parts of at most ``size``; in one part for ``None``."""
+    """The columns of a support set in parts of at most ``size``; ``None`` gives one part."""
     if size is None:
         return [slice(None)]
     return [slice(begin, begin + size) for begin in range(0, ratings, size)]
 
 
 class Parts:
-    """Some columns of a tensor, the same tensor each time: what is made of it is made once."""
+    """Columns of a tensor; the same columns give the same object, so that results can be reused."""
 
     def __init__(self, values: Tensor) -> None:
         self._values = values
@@ -105,9 +105,9 @@ def adapt(
     """Take one step on each part of each task's support set.
 
     Args:
-        start: each task's weights to begin with.
-        loss: of a part.
-        mask: of the support sets; a task without ratings in a part takes no step on it,
+        start: the initial weights of each task.
+        loss: gives the loss of each task on a part.
+        mask: 1 for a rating, 0 for padding; a task without ratings in a part takes no step on it,
             shape: [tasks, ratings]
         parts: columns of the support sets, in order; one may come again.
         optimizer: takes the steps.
@@ -132,11 +132,12 @@ def descend(
     rates: Sequence[Tensor | float],
     first_order: bool,
 ) -> Weights:
-    """As :func:`adapt` by plain gradient steps, with fewer numbers written.
+    """The same as :func:`adapt` with plain gradient steps, which need less memory.
 
     Args:
-        start: each task's weights to begin with.
-        loss: of a part; it applies each weight once, by :func:`~factored_weight.linear`.
+        start: the initial weights of each task.
+        loss: gives the loss of each task on a part; it applies each weight once, by
+            :func:`~factored_weight.linear`.
         mask: shape: [tasks, ratings]
         parts: columns of the support sets, in order.
         rates: step size of each of the weights.
@@ -154,7 +155,7 @@ def descend(
             weights.append(before.detach().requires_grad_())
         else:
             weights.append(before)
-    moved: dict[int, Tensor] = {}  # how far a weight that is written went, of first order
+    moved: dict[int, Tensor] = {}  # first order: the sum of the steps of each dense weight
     for part in parts:
         total = loss(weights, part).sum()
         of = [w.outputs if isinstance(w, FactoredWeight) else w for w in weights]

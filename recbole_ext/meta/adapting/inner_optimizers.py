@@ -1,4 +1,4 @@
-"""Optimisers of an inner loop: differentiable, and each task with a state of its own."""
+"""Differentiable optimisers for an inner loop; each task has a state of its own."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ Tensors: TypeAlias = list[Tensor]
 
 
 class Adam:
-    """Adam with its usual constants, started anew for each support set.
+    """Adam with its usual constants; it starts anew for each support set.
 
     Args:
-        rates: step size of each of the weights.
+        rates: step size of each weight.
     """
 
     def __init__(
@@ -29,14 +29,14 @@ class Adam:
         self.rates, self.betas, self.epsilon = rates, betas, epsilon
         self._means: Tensors = []
         self._squares: Tensors = []
-        self._steps = torch.tensor(0.0)  # then of each task, shape: [tasks]
+        self._steps = torch.tensor(0.0)  # later one count for each task, shape: [tasks]
 
     def step(self, weights: Tensors, gradients: Sequence[Tensor], active: Tensor) -> Tensors:
-        """New weights; those of a task that is not active stay.
+        """The weights after a step; those of an inactive task stay as they are.
 
         Args:
             weights: shape: [tasks, ...]
-            gradients: of the same shapes; 0 for a task that is not active.
+            gradients: gradients of the same shapes; 0 for an inactive task.
             active: whether a task takes this step, shape: [tasks]
         """
         if not self._means:
@@ -56,5 +56,5 @@ class Adam:
 
 
 def _along(values: Tensor, like: Tensor) -> Tensor:
-    """Values of tasks, shape: [tasks, 1, ...] with as many dimensions as another tensor."""
+    """One value for each task, with as many dimensions as ``like``, shape: [tasks, 1, ...]."""
     return values.reshape(-1, *[1] * (like.dim() - 1))

@@ -1,4 +1,4 @@
-"""The prediction from biases alone, on which a model may put what it knows besides."""
+"""The prediction from biases alone, to which a model may add its own."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class BiasFloor(nn.Module):
     Args:
         mean: the mean training rating, shape: []
         of_item: shape: [n_items]
-        user_shrinkage: how many ratings without a bias each user is given beside their own.
+        user_shrinkage: number of ratings without a bias that are added to each user's own.
     """
 
     mean: Tensor
@@ -31,11 +31,11 @@ class BiasFloor(nn.Module):
         self.user_shrinkage = user_shrinkage
 
     def forward(self, items: Tensor, support: Ratings) -> Tensor:
-        """The floor of some items, shape: [tasks, items].
+        """The predictions for some items, shape: [tasks, items].
 
         Args:
             items: shape: [tasks, items]
-            support: of the same tasks.
+            support: the support sets of the same tasks.
         """
         without_user = self.mean + self.of_item[items]
         residuals = support.ratings - self.mean - self.of_item[support.items]
@@ -44,7 +44,7 @@ class BiasFloor(nn.Module):
         return without_user + of_user.unsqueeze(-1)
 
     def residuals(self, users: Tensor, items: Tensor, ratings: Tensor) -> Tensor:
-        """What the biases of items and of these ratings' users leave over, shape: [n].
+        """The ratings minus the mean and the biases of their items and users, shape: [n].
 
         Args:
             users: shape: [n]
@@ -68,9 +68,10 @@ def fit_bias_floor(
 
     Args:
         dataset: the training part.
-        user_shrinkage: ratings without a bias that each user is given.
-        item_shrinkage: ratings as the item's content lets expect that each item is given.
-        content_shrinkage: of the ridge regression of the items' biases on their content.
+        user_shrinkage: number of ratings without a bias that are added to each user's own.
+        item_shrinkage: number of ratings, as predicted from the item's content, that are added to
+            each item's own.
+        content_shrinkage: strength of the ridge regression of the items' biases on their content.
     """
     users, items, ratings = dataset.split.training_ratings
     shrinkage = (user_shrinkage, item_shrinkage)

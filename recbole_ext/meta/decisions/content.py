@@ -1,4 +1,4 @@
-"""Embeddings of what describes a user or an item."""
+"""Embeddings of the content of a user or an item."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from torch.nn.functional import pad
 class ContentEmbedding(nn.Module):
     """One embedding for each field, side by side.
 
-    A token's is a row of a table, that of a sequence the mean of its tokens' rows, that of a number
-    a multiple of one vector (the number standardised) plus another.
+    A token is embedded by a row of a table, a sequence by the mean of its tokens' rows, and a
+    number, once standardised, by a linear layer.
 
     Args:
         dataset: a part of the built dataset, its features in tensors.
         side: ``user`` or ``item``.
         fields: the names of the fields.
         embedding_size: size of each field's embedding (d).
-        rows: the rows that training sees; a value that none of them has counts as unknown and is
-            embedded as 0. ``None``: every value has its row, trained or not.
+        rows: the users or items that are trained on; a value that none of them has counts as
+            unknown and is embedded as 0. With ``None`` every value has its row, trained or not.
 
     Reference:
         Lee et al. "MeLU." KDD 2019, equations 1 and 2.
@@ -76,10 +76,10 @@ class ContentEmbedding(nn.Module):
 
     @contextmanager
     def more_rows(self, values: list[Tensor]) -> Iterator[Tensor]:
-        """For a while, rows beyond those of the data set: users that it never saw.
+        """Add rows for a while, beyond those of the data set: users that it never saw.
 
         Args:
-            values: of each of ``fields``: RecBole's ids (0: unknown), shape: [rows] or
+            values: for each of ``fields`` either RecBole's ids (0: unknown), shape: [rows] or
                 [rows, tokens], or numbers (NaN: unknown, which counts as the mean), shape: [rows]
 
         Yields:
@@ -102,7 +102,7 @@ class ContentEmbedding(nn.Module):
 
 
 def _standardise(values: Tensor, mean: Tensor, spread: Tensor) -> Tensor:
-    """Numbers in units of the known ones' spread, shape: [rows, 1]."""
+    """Numbers minus the mean, divided by the spread, shape: [rows, 1]."""
     return ((values - mean) / spread).unsqueeze(-1)
 
 
@@ -113,6 +113,6 @@ def _standardiser(values: Tensor, rows: Tensor | None) -> Callable[[Tensor], Ten
 
 
 def _known_tokens(values: Tensor, seen: Tensor | None) -> Tensor:
-    """Tokens, 0 for those not among ``seen``, shape: [rows, tokens]."""
+    """The tokens, with 0 in place of those that are not in ``seen``, shape: [rows, tokens]."""
     values = values if values.dim() == 2 else values.unsqueeze(-1)
     return values if seen is None else values * torch.isin(values, seen)

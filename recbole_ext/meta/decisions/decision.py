@@ -1,4 +1,4 @@
-"""What every decision is asked for: to adapt to a support set, and then to score items."""
+"""The interface of every decision: it adapts to a support set and then scores items."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class Decision(Protocol):
         """Each task's weights after it has seen its support set.
 
         Args:
-            start: those before, with a leading dimension of tasks.
+            start: the weights before, with a leading dimension of tasks.
             users: shape: [tasks]
-            support: of the tasks.
-            targets: what its ratings count as, shape: [tasks, ratings]
+            support: the support sets of the tasks.
+            targets: the values to fit, one for each rating, shape: [tasks, ratings]
         """
 
     def __call__(self, users: Tensor, items: Tensor, weights: Weights) -> Tensor:
@@ -31,7 +31,7 @@ class Decision(Protocol):
         Args:
             users: shape: [tasks]
             items: shape: [tasks, items]
-            weights: the tasks', from :meth:`adapt`.
+            weights: the weights of the tasks, from :meth:`adapt`.
         """
 
 
@@ -62,22 +62,23 @@ class RememberingDecision(Decision, Protocol):
 
         Args:
             users: shape: [tasks]
-            bias: what the memory of features says, shape: [tasks, weight_size]; ``None`` without.
-            preference: what the memory of tasks says, shape: [tasks, *preference_shape]; ``None``
-                without.
+            bias: read from the memory of features, shape: [tasks, weight_size]; ``None`` if there
+                is no such memory.
+            preference: read from the memory of tasks, shape: [tasks, *preference_shape]; ``None``
+                if there is no such memory.
         """
 
     def to_remember(
         self, start: Tensors, adapted: Weights, support: Ratings
     ) -> tuple[Tensor, Tensor]:
-        """What a batch of tasks leaves in the memories.
+        """The values of a batch of tasks that are written into the memories.
 
         Args:
             start: the tasks' weights before they adapted.
-            adapted: and after.
-            support: what they adapted to.
+            adapted: the tasks' weights after they adapted.
+            support: the support sets that they adapted to.
 
         Returns:
-            Of the features, shape: [tasks, weight_size], and of the tasks, shape:
-            [tasks, *preference_shape]
+            The value for the memory of features, shape: [tasks, weight_size], and the one for the
+            memory of tasks, shape: [tasks, *preference_shape]
         """

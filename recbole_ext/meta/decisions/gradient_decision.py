@@ -26,10 +26,10 @@ class GradientDecision(SteppingDecision):
     Only the layers adapt; the embeddings stay as they are.
 
     Args:
-        user_content: of the users.
-        items: what items are known by.
+        user_content: embeddings of the users.
+        items: embeddings of the items.
         hidden: sizes of the hidden layers.
-        inner: how they adapt.
+        inner: settings of the steps that adapt the layers.
 
     Reference:
         Lee et al. "MeLU." KDD 2019, equations 3 and 4, and Algorithm 1.
@@ -49,8 +49,8 @@ class GradientDecision(SteppingDecision):
     def start(self, users: Tensor) -> Tensors:
         """The weights before any step, for each of some users.
 
-        The first layer's is in two, that of the user's embedding and that of the item's: what is
-        made of the user is then the same for all items.
+        The first layer's weight is split in two, one part for the user's embedding and one for the
+        item's. The product with the user's embedding is then computed once for all items.
         """
         first, *others = for_each(self.weights, len(users))
         return [*first.split([self.user_content.size, self.items.size], dim=1), *others]

@@ -1,4 +1,4 @@
-"""What a network that adapts knows an item by."""
+"""The features of an item that a decision network sees."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class ItemProfile(nn.Module):
     """An item's content and, beside it, the item's own vector if it has one.
 
     Args:
-        content: of the items.
+        content: embeddings of the items' content.
         own: the items' own vectors, or ``None``.
     """
 

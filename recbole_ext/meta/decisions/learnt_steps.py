@@ -1,4 +1,4 @@
-"""The inner loop of a decision that adapts by gradient steps."""
+"""The inner loop of decisions that adapt by gradient steps."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ from recbole_ext.settings.declared import FLAG, Declared, all_or_whole, one_of, 
 
 INNER_OPTIMIZERS = ("sgd", "adam")
 
-# Takes what a network reads of the users and of some items, the weights, and which items they are.
+# Gives each task's loss from the users' and the items' embeddings, the weights, and the columns of
+# the support sets that these items are.
 PartError: TypeAlias = Callable[[Tensor, Tensor, Weights, slice], Tensor]
 
 
@@ -61,25 +62,25 @@ class InnerLoopSettings(Declared):
 
 
 class InnerLoop(nn.Module):
-    """Steps on a support set, with a step size for each of the weights that may be learnt.
+    """Steps on a support set; each weight has a step size, which may be learnt.
 
     Args:
-        settings: of the steps.
-        sizes: which step size each tensor that adapts has; parts of one weight share theirs.
+        settings: the settings of the steps.
+        sizes: index of the step size of each tensor that adapts; parts of one weight share one.
     """
 
     def __init__(self, settings: InnerLoopSettings, sizes: list[int]) -> None:
         super().__init__()
         self.settings, self.sizes = settings, sizes
-        # Logarithms, of the given rate.
+        # Logarithms of the step sizes, relative to inner_learning_rate.
         of_rates = torch.zeros(max(sizes) + 1)
         self.log_rates = nn.Parameter(of_rates, requires_grad=settings.learn_inner_rates)
 
     def forward(self, start: Tensors, loss: SupportLoss, mask: Tensor) -> Weights:
-        """Each task's weights after the steps, without a graph of them unless in training.
+        """Each task's weights after the steps; outside of training they have no graph.
 
         Args:
-            start: the weights to begin with.
+            start: the initial weights.
             loss: see :func:`~recbole_ext.meta.adapting.inner_loop.adapt`.
             mask: shape: [tasks, ratings]
         """
@@ -98,12 +99,12 @@ class InnerLoop(nn.Module):
     def adapt(
         self, start: Tensors, user: Tensor, items: Tensor, mask: Tensor, error: PartError
     ) -> Weights:
-        """Each task's weights after steps on what a network reads of its support set.
+        """Each task's weights after the steps, for a network on embeddings of users and items.
 
         Args:
-            start: the weights to begin with.
-            user: what the network reads of the users, shape: [tasks, 1, user_size]
-            items: what it reads of the rated items, shape: [tasks, ratings, item_size]
+            start: the initial weights.
+            user: embeddings of the users, shape: [tasks, 1, user_size]
+            items: embeddings of the rated items, shape: [tasks, ratings, item_size]
             mask: shape: [tasks, ratings]
             error: gives each task's loss on a part of the items, shape: [tasks].
         """
@@ -114,11 +115,11 @@ class InnerLoop(nn.Module):
 
     @property
     def first_order(self) -> bool:
-        """Whether no graph of the steps is kept: if so set, and in evaluation."""
+        """Whether no graph of the steps is kept: with ``first_order`` and in evaluation."""
         return self.settings.first_order or not self.training
 
     def rates(self) -> list[Tensor | float]:
-        """The step size of each of the weights; to be differentiated where it is learnt."""
+        """The step size of each weight; in training a learnt one has a graph."""
         rate = self.settings.inner_learning_rate
         if not self.settings.learn_inner_rates:
             return [rate] * len(self.sizes)
@@ -127,7 +128,7 @@ class InnerLoop(nn.Module):
         return [learnt[at] for at in self.sizes]
 
     def steps_on(self, mask: Tensor) -> Tensor:
-        """How many steps each support set is given, shape: [tasks].
+        """The number of steps on each support set, shape: [tasks].
 
         Args:
             mask: shape: [tasks, ratings]
@@ -138,13 +139,13 @@ class InnerLoop(nn.Module):
 
 
 def network_weights(sizes: list[int]) -> nn.ParameterList:
-    """Weights and biases of linear layers, started as ``nn.Linear`` does.
+    """Weights and biases of linear layers, initialised as ``nn.Linear`` does.
 
     Args:
-        sizes: of the inputs and of each layer.
+        sizes: the size of the inputs and of each layer.
 
     Returns:
-        Of each layer alternately shape: [in, out] and shape: [1, out]
+        Weight and bias of each layer in turn, shape: [in, out] and shape: [1, out]
     """
     weights = nn.ParameterList()
     for before, after in itertools.pairwise(sizes):

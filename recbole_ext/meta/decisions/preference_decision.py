@@ -1,4 +1,4 @@
-"""MAMO's three networks, which a task adapts together with its own preference matrix."""
+"""MAMO's three networks, which each task adapts together with a preference matrix of its own."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ from recbole_ext.meta.tasks.task_set import Ratings
 class PreferenceDecision(SteppingDecision):
     """``θ_u`` and ``θ_i`` embed a user and an item, ``θ_r`` rates the pair.
 
-    The first layer of ``θ_r`` is the task's preference matrix ``M_{u,I}``. A task's weights are
-    those of ``θ_u``, ``θ_i`` and the rest of ``θ_r``, and last its preference matrix, in two: what
-    it makes of the user is the same for all items.
+    The first layer of ``θ_r`` is the task's preference matrix ``M_{u,I}``. A task's weights are, in
+    this order, those of ``θ_u``, of ``θ_i``, of the rest of ``θ_r``, and the preference matrix in
+    two halves. The product with the user's half is computed once for all items.
 
     Args:
-        user_content: the profile ``p_u``.
-        items: the profile ``p_i``.
+        user_content: embeddings of the users, the profile ``p_u``.
+        items: embeddings of the items, the profile ``p_i``.
         hidden: sizes of the hidden layers of each network.
-        size: of the embeddings (d).
+        size: size of the two embeddings (d).
         head: what the outputs mean.
-        inner: how the weights adapt.
+        inner: settings of the steps that adapt the weights.
 
     Reference:
         Dong et al. "MAMO." KDD 2020, section 3.1 and Algorithm 1.
@@ -70,9 +70,9 @@ class PreferenceDecision(SteppingDecision):
 
         Args:
             users: shape: [tasks]
-            bias: what the memory of features says, shape: [tasks, weight_size]
-            preference: what the memory of tasks says, shape: [tasks, *preference_shape]; without
-                it all tasks start from one matrix, which is learnt.
+            bias: read from the memory of features, shape: [tasks, weight_size]
+            preference: read from the memory of tasks, shape: [tasks, *preference_shape]; ``None``
+                lets all tasks start from one matrix, which is learnt.
         """
         tasks = len(users)
         of_user = for_each(self.of_user, tasks)
@@ -89,12 +89,13 @@ class PreferenceDecision(SteppingDecision):
     ) -> tuple[Tensor, Tensor]:
         """The mean gradient of ``θ_u`` over the inner steps, and the task's preference matrix.
 
-        The gradient is how far ``θ_u`` went, divided by the step size and the number of steps.
+        The mean gradient is the change of ``θ_u`` divided by the step size and by the number of
+        steps.
 
         Args:
             start: the tasks' weights before they adapted.
-            adapted: and after.
-            support: what they adapted to.
+            adapted: the tasks' weights after they adapted.
+            support: the support sets that they adapted to.
 
         Returns:
             shape: [tasks, weight_size], shape: [tasks, *preference_shape]

@@ -1,4 +1,4 @@
-"""The ridge decision, each user's vector sought around what memories say of users alike."""
+"""The ridge decision with a prior for each user's vector, which comes from memories."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from recbole_ext.meta.tasks.task_set import Ratings
 class PriorRidgeDecision(RidgeDecision):
     """MAMO's memories in front of a ridge regression.
 
-    What ``θ_u`` and the preference matrix are to the paper's networks, a user's vector is here: it
-    is sought around ``φ − bias + preference``, with ``φ`` learnt.
+    The prior mean of a user's vector is ``φ − bias + preference`` with a learnt ``φ``. The vector
+    takes the place of ``θ_u`` and of the preference matrix in the paper's networks.
 
     Args:
-        user_content: what memories are asked by.
-        **ridge: as of :class:`~recbole_ext.meta.decisions.ridge_decision.RidgeDecision`.
+        user_content: embeddings of the users, by which the memories are read.
+        **ridge: the arguments of :class:`~recbole_ext.meta.decisions.ridge_decision.RidgeDecision`.
     """
 
     def __init__(self, user_content: ContentEmbedding, **ridge: Any) -> None:
@@ -36,12 +36,12 @@ class PriorRidgeDecision(RidgeDecision):
     def start(  # type: ignore[override]  # two more arguments
         self, users: Tensor, bias: Tensor | None, preference: Tensor | None
     ) -> Tensors:
-        """Around what each user's vector is sought, shape: [tasks, size].
+        """The prior mean of each user's vector, shape: [tasks, size].
 
         Args:
             users: shape: [tasks]
-            bias: what the memory of features says, shape: [tasks, size]
-            preference: what the memory of tasks says, shape: [tasks, size]
+            bias: read from the memory of features, shape: [tasks, size]
+            preference: read from the memory of tasks, shape: [tasks, size]
         """
         start = self.vector.expand(len(users), -1)
         start = start if bias is None else start - bias
@@ -50,12 +50,12 @@ class PriorRidgeDecision(RidgeDecision):
     def to_remember(
         self, start: Tensors, adapted: Weights, support: Ratings
     ) -> tuple[Tensor, Tensor]:
-        """How far back the start is from the user's vector, and the vector; shape: [tasks, size].
+        """The start minus the user's vector, and the vector itself; shape: [tasks, size] each.
 
         Args:
-            start: before adaptation.
-            adapted: after.
-            support: not looked at.
+            start: the prior means.
+            adapted: the users' vectors.
+            support: unused.
         """
         vector = dense(adapted[0])
         return start[0] - vector, vector

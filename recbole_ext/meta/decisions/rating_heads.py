@@ -1,4 +1,4 @@
-"""How the outputs of a network stand for a rating: as its value, or as one of several classes."""
+"""The meaning of a network's outputs: the value of a rating, or one class for each level."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MOST_LEVELS = 20
 
 
 class ValueHead(nn.Module):
-    """One output, the rating."""
+    """The only output is the rating."""
 
     outputs = 1
 
@@ -31,10 +31,10 @@ class ValueHead(nn.Module):
 
 
 class ClassHead(nn.Module):
-    """An output for each rating level; a softmax gives their probabilities.
+    """Each rating level has an output; a softmax turns the outputs into probabilities.
 
     Args:
-        levels: in ascending order, shape: [levels]
+        levels: the rating levels in ascending order, shape: [levels]
     """
 
     levels: Tensor

@@ -23,12 +23,12 @@ class RidgeDecision(nn.Module):
     rated items' traces add up to, if there are any, as in SVD++.
 
     Args:
-        content: of the items.
+        content: embeddings of the items' content.
         hidden: sizes of the network's hidden layers.
-        size: of factors and users' vectors.
-        strength: of the ridge regression to begin with; it is learnt.
-        own: the items' own vectors, of that size, or ``None``.
-        traces: what having been rated says, of that size, or ``None``.
+        size: size of the items' factors and of the users' vectors.
+        strength: initial strength of the ridge regression; it is learnt.
+        own: the items' own vectors of that size, or ``None``.
+        traces: the items' implicit-feedback vectors of that size, or ``None``.
 
     Reference:
         Bertinetto et al. "Meta-learning with differentiable closed-form solvers." ICLR 2019.
@@ -57,17 +57,17 @@ class RidgeDecision(nn.Module):
         return factors if self.own is None else factors + self.own(items)
 
     def start(self, users: Tensor) -> Tensors:
-        """The vector of users of whom nothing is known: 0, shape: [tasks, size]."""
+        """The vectors of users without any ratings, which are 0, shape: [tasks, size]."""
         return [self.log_strength.new_zeros(len(users), self.size)]
 
     def adapt(self, start: Tensors, users: Tensor, support: Ratings, targets: Tensor) -> Weights:
         """Each user's vector, shape: [tasks, size].
 
         Args:
-            start: around which vector it is sought, beside what the traces add up to.
-            users: not looked at.
-            support: of the tasks.
-            targets: what its ratings count as, shape: [tasks, ratings]
+            start: the prior mean of each vector, to which the rated items' traces are added.
+            users: unused.
+            support: the support sets of the tasks.
+            targets: the values to fit, one for each rating, shape: [tasks, ratings]
         """
         factors = once_each(self.factors, support.items)
         strength = self.initial_strength * self.log_strength.exp()
@@ -82,7 +82,7 @@ class RidgeDecision(nn.Module):
         """Shape: [tasks, items].
 
         Args:
-            users: not looked at.
+            users: unused.
             items: shape: [tasks, items]
             weights: the users' vectors, from :meth:`adapt`.
         """

@@ -1,4 +1,4 @@
-"""A vector for each item that training sees."""
+"""An embedding of the items that are trained on."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from torch import Tensor, nn
 
 
 class WarmEmbedding(nn.Module):
-    """A row for each item; 0 for items that are not trained on, of which no row was learnt.
+    """A vector for each item; it is 0 for items that are not trained on.
 
     Args:
         warm: 1 for items that are trained on, else 0, shape: [n_items]
-        size: of a row.
-        std: of the rows to begin with.
+        size: size of a vector.
+        std: standard deviation of the initial vectors.
     """
 
     warm: Tensor
@@ -38,7 +38,7 @@ def warm_items(items: Tensor, n_items: int) -> Tensor:
 
 
 def once_each(function: Callable[[Tensor], Tensor], items: Tensor) -> Tensor:
-    """Call a function of items with the distinct ones only.
+    """Call a function of items once for each distinct item.
 
     Args:
         function: takes shape [n], returns shape [n, size].

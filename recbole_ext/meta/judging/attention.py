@@ -1,4 +1,4 @@
-"""Who attends to which slot of MAMO's memories, and whether a slot is of any use."""
+"""The attention of users on the slots of MAMO's memories, and the use of each slot."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def attention_by_group(model: MAMO, dataset: Dataset, field: str) -> list[dict[s
 
 
 def slot_use(model: MAMO) -> list[dict[str, float]]:
-    """How much each slot is attended to and how much it holds.
+    """The attention on each slot, and the norm of what it holds.
 
     Args:
         model: a trained model.

@@ -1,4 +1,4 @@
-"""A test of cold-start tasks by scenario, model and simple baselines side by side."""
+"""Tests of cold-start tasks by scenario, with simple baselines beside the model."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ Row = dict[str, Any]
 
 
 def report_scenarios(trainer: Trainer, data: AbstractDataLoader) -> dict[str, float]:
-    """Judge a trainer's model, and unless ``floors`` is ``False`` the baselines, on a test set.
+    """Test a trainer's model and, unless ``floors`` is ``False``, the baselines.
 
     Args:
-        trainer: of a ``MetaRecommender``.
+        trainer: the trainer of a ``MetaRecommender``.
         data: RecBole's loader of a part of a ``ColdStartDataset``.
 
     Returns:
@@ -54,7 +54,7 @@ def report_scenarios(trainer: Trainer, data: AbstractDataLoader) -> dict[str, fl
 
 
 def on_device(model: Any, predict: Predictor) -> Predictor:
-    """A model's predictions as a predictor from and to the CPU."""
+    """A predictor that moves its batches to the model's device and its results back to the CPU."""
     return lambda batch: predict(batch.to(model.device)).cpu()
 
 
@@ -76,12 +76,13 @@ def judge(
     """The metrics of a predictor, over all of some tasks and by scenario.
 
     Args:
-        name: goes into the rows' ``method``.
-        predict: from support sets.
+        name: the value of ``method`` in the rows.
+        predict: predicts queries from support sets.
         tasks: a set of tasks.
-        chosen: those to judge by, shape: [n]
-        rating_range: errors are of predictions within it.
-        trained: the W-W queries were trained on; their row says so, and ``all`` is without them.
+        chosen: the tasks to test, shape: [n]
+        rating_range: predictions are clamped to it before errors are taken.
+        trained: whether the W-W queries were trained on; their row says so, and ``all`` leaves
+            them out.
 
     Returns:
         A row for each scenario that has tasks, and one for ``all``: ``mae`` and ``rmse`` over all

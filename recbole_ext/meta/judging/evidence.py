@@ -1,4 +1,4 @@
-"""Which items to ask a new user about: the evidence candidates of a trained meta-learner.
+"""The items to ask a new user about: the evidence candidates of a trained meta-learner.
 
 Reference:
     Lee et al. "MeLU." KDD 2019, section 3.4.
@@ -23,10 +23,10 @@ LEAST_LOSS = 1e-4  # a smaller loss counts as this: its unit loss has a gradient
 
 
 def gradient_norms(model: MetaRecommender, users: Tensor, items: Tensor, ratings: Tensor) -> Tensor:
-    """For each rating, taken as a task of its own, the norm of the gradient of its unit loss.
+    """The norm of the gradient of each rating's unit loss, with each rating as its own task.
 
-    The unit loss is the squared error divided by its own value; the gradient is that of the weights
-    that adapt, before they do.
+    The unit loss is the squared error divided by its own value. The gradient is with respect to the
+    weights that adapt, before they do.
 
     Args:
         model: a trained model.
@@ -54,10 +54,10 @@ def gradient_norms(model: MetaRecommender, users: Tensor, items: Tensor, ratings
 
 
 def evidence_scores(model: MetaRecommender) -> tuple[Tensor, Tensor, Tensor]:
-    """How much each item's rating tells: the product of two factors, and the two.
+    """The worth of asking about each item, and the two factors whose product it is.
 
-    They are the mean norm of its training ratings' gradients and their number, both divided by the
-    largest; each of shape: [n_items]
+    The factors are the mean norm of the gradients of the item's training ratings, and the number of
+    these ratings. Both are divided by the largest; each has shape: [n_items]
     """
     users, items, ratings = model.split.training_ratings
     norms = gradient_norms(model, users, items, ratings)
@@ -69,7 +69,7 @@ def evidence_scores(model: MetaRecommender) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def evidence_candidates(model: AbstractRecommender, dataset: Dataset, topk: int = 20) -> list[dict]:
-    """The items whose ratings tell most: those that move the model most, and that many know.
+    """The items whose ratings move the model most, and that many users know.
 
     Args:
         model: a trained model.

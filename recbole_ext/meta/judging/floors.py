@@ -1,4 +1,4 @@
-"""The simple baselines that every table of cold-start results carries.
+"""The simple baselines in every table of cold-start results.
 
 Each is fitted to the training ratings; the shrinkage of users and the strengths of the regressions
 are chosen on the validation tasks. It predicts queries from support sets exactly as a model does.
@@ -72,7 +72,7 @@ def floors(dataset: ColdStartDataset, valid: list[TaskBatch]) -> dict[str, Predi
 
 
 def _content(dataset: ColdStartDataset) -> Tensor:
-    """The items' content in at most so many columns, shape: [n_items, columns]."""
+    """The items' content in at most ``CONTENT_COLUMNS`` columns, shape: [n_items, columns]."""
     matrix = content_matrix(dataset, dataset.content_fields("item"))
     if matrix.shape[1] > CONTENT_COLUMNS:
         matrix = TruncatedSVD(CONTENT_COLUMNS, random_state=0).fit_transform(matrix)
@@ -88,7 +88,7 @@ def _fit_biases(dataset: ColdStartDataset, valid: list[TaskBatch]) -> BiasFloor:
 
 
 def _best(candidates: list[partial], valid: list[TaskBatch]) -> partial:
-    """The one with the least mean absolute error on the validation tasks."""
+    """The candidate with the least mean absolute error on the validation tasks."""
     return min(candidates, key=lambda candidate: _absolute_error(candidate, valid))
 
 
@@ -119,7 +119,7 @@ def _biases(batch: TaskBatch, bias: BiasFloor) -> Tensor:
 
 
 def _fold_in(batch: TaskBatch, bias: BiasFloor, factors: Tensor, strength: float) -> Tensor:
-    """What biases leave over, by a ridge regression of each support set on the items' factors."""
+    """The biases plus a ridge regression of each support set's residuals on the items' factors."""
     support, query = batch.support, batch.query
     rest = support.ratings - bias(support.items, support)
     weights = ridge_weights(factors[support.items], rest, support.mask, strength)

@@ -16,17 +16,17 @@ def graded_ndcg(
     gain: str = "linear",
     worthless: float = 0.0,
 ) -> Tensor:
-    """NDCG of each task's query in the order of its scores; over the orders that ties leave open.
+    """The NDCG of each task's query, as a mean over all orders of tied scores.
 
     Args:
         scores: shape: [tasks, ratings]
         ratings: shape: [tasks, ratings]
         mask: 1 for a rating, 0 for padding, shape: [tasks, ratings]
         cutoff: length of the list.
-        gain: of a rating: ``linear``, the rating itself (as MeLU's published figures), or
+        gain: the gain of a rating: ``linear``, the rating itself (as MeLU's published figures), or
             ``exponential``, ``2^rating − 1``.
-        worthless: the rating without gain, from which others are counted; below 0 where ratings
-            are. What is rated lower has no gain either.
+        worthless: the rating with gain 0, which is subtracted from all ratings; lower ratings have
+            gain 0, too. It is below 0 only if ratings are.
 
     Returns:
         NaN for a task without gain, shape: [tasks]

@@ -1,4 +1,4 @@
-"""Memories of MAMO: which users were met, how they were learnt, what they preferred."""
+"""MAMO's memories: the users it has seen, the gradients they led to, and their preferences."""
 
 from recbole_ext.meta.memory.feature_memory import FeatureMemory
 from recbole_ext.meta.memory.task_memory import TaskMemory

@@ -20,8 +20,8 @@ def blend(memory: Tensor, attention: Tensor, values: Tensor, rate: float, rule: 
         memory: shape: [slots, ...]
         attention: of each task on each slot, read before the batch is written,
             shape: [tasks, slots]
-        values: what each task leaves, shape: [tasks, ...]
-        rate: how much of a write is new, from 0 to 1.
+        values: the values that each task writes, shape: [tasks, ...]
+        rate: the share of a write that is new, from 0 to 1.
         rule: ``mean`` writes the mean over the tasks, once; ``sequential`` writes task after task,
             in the batch's order, so that of many tasks the last ones stay.
 

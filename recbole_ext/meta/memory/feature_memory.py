@@ -1,4 +1,4 @@
-"""The memory of user profiles, and of the gradients with which such users were learnt."""
+"""The memory of user profiles, and of the gradients that training on such users gave."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class FeatureMemory(nn.Module):
     Args:
         slots: number of slots (K).
         profile_size: size of a user's profile.
-        weight_size: number of weights that a gradient is of.
+        weight_size: number of weights that a gradient covers.
 
     Reference:
         Dong et al. "MAMO." KDD 2020, section 3.2, equations 2 to 5.
@@ -35,7 +35,7 @@ class FeatureMemory(nn.Module):
         nn.init.eye_(self.attention.weight)
 
     def attend(self, profiles: Tensor) -> Tensor:
-        """How much each slot has to say about some users; each row sums to 1.
+        """The attention of some users on each slot; each row sums to 1.
 
         Args:
             profiles: shape: [tasks, profile_size]
@@ -69,7 +69,7 @@ class FeatureMemory(nn.Module):
             attention: shape: [tasks, slots]
             profiles: shape: [tasks, profile_size]
             gradients: shape: [tasks, weight_size]
-            rates: of the profiles (α) and of the gradients (β).
+            rates: write rates of the profiles (α) and of the gradients (β).
             rule: see :func:`~recbole_ext.meta.memory.blending.blend`.
         """
         self.profiles = blend(self.profiles, attention, profiles, rates[0], rule)

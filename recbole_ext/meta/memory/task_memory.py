@@ -1,4 +1,4 @@
-"""The memory of what users of a profile preferred."""
+"""The memory of preferences, by the profile of their users."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class TaskMemory(nn.Module):
 
     Args:
         slots: number of slots (K).
-        shape: of one preference: ``(2d, 2d)`` in the paper.
+        shape: shape of one preference, which is ``(2d, 2d)`` in the paper.
 
     Reference:
         Dong et al. "MAMO." KDD 2020, section 3.3, equations 10 and 13.
@@ -24,12 +24,12 @@ class TaskMemory(nn.Module):
     def __init__(self, slots: int, shape: tuple[int, ...]) -> None:
         super().__init__()
         start = torch.empty(slots, *shape)
-        for preference in start:  # as a layer of its own would start
+        for preference in start:  # each slot is initialised like a layer
             nn.init.xavier_normal_(preference) if len(shape) > 1 else nn.init.zeros_(preference)
         self.register_buffer("preferences", start)
 
     def read(self, attention: Tensor) -> Tensor:
-        """Each task's own preference to begin with, shape: [tasks, *shape].
+        """Each task's initial preference, shape: [tasks, *shape].
 
         Args:
             attention: shape: [tasks, slots]
@@ -38,12 +38,12 @@ class TaskMemory(nn.Module):
 
     @torch.no_grad()
     def write(self, attention: Tensor, preferences: Tensor, rate: float, rule: str) -> None:
-        """Blend the preferences that a batch of tasks ended with.
+        """Blend the preferences of a batch of tasks, after they adapted, into the memory.
 
         Args:
             attention: shape: [tasks, slots]
             preferences: shape: [tasks, *shape]
-            rate: γ.
+            rate: write rate γ.
             rule: see :func:`~recbole_ext.meta.memory.blending.blend`.
         """
         self.preferences = blend(self.preferences, attention, preferences, rate, rule)

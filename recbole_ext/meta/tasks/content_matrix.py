@@ -1,4 +1,4 @@
-"""What describes the items, as a sparse matrix for linear models."""
+"""The content of the items as a sparse matrix, for linear models."""
 
 from __future__ import annotations
 

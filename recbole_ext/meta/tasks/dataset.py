@@ -39,7 +39,7 @@ class ColdStartDataset(RatingDataset):
             )
 
     def _fill_nan(self) -> None:
-        """RecBole fills in means; an item without the field that makes items cold has none."""
+        """Note the items without ``cold_item_field`` before RecBole fills in means."""
         field = self.config["cold_item_field"]
         if self.item_feat is not None and field in self.item_feat:
             self.without_cold_field = self.item_feat[field].isna().to_numpy()
@@ -70,10 +70,10 @@ class ColdStartDataset(RatingDataset):
     def build(self) -> list[Dataset]:
         """Split into tasks.
 
-        The training part holds all that may be known when a query is predicted: the ratings to
-        train on and the support sets (RecBole masks them when it ranks). The other two hold the
-        queries, with the place of their task in ``split.evaluation`` in the column ``task_id``,
-        small tasks first, so that little is padded.
+        The training part holds all ratings that may be known when a query is predicted: those to
+        train on and the support sets (RecBole masks them when it ranks). The other two parts hold
+        the queries. Their column ``task_id`` is the place of the task in ``split.evaluation``.
+        Small tasks come first, so that little padding is needed.
 
         Raises:
             ValueError: if nothing is cold, or no task is left.

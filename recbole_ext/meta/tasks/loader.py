@@ -10,7 +10,7 @@ from recbole.data.dataset import Dataset
 from recbole_ext.meta.task_settings import TaskSettings
 from recbole_ext.meta.tasks.task_set import TaskBatch, TaskSet
 
-# Tasks are put in order of their size within so many batches, so that little is padded.
+# Tasks are sorted by size within this number of batches, so that little padding is needed.
 BATCHES_SORTED_TOGETHER = 8
 
 
@@ -18,8 +18,8 @@ class TaskLoader:
     """Batches of tasks of similar size, in an order drawn anew each epoch.
 
     Attributes:
-        dataset: RecBole's training part, for what RecBole's loop asks of a loader.
-        generator: of every random number; its state is in the checkpoint.
+        dataset: the training part, which RecBole's loop asks a loader for.
+        generator: the generator of all random numbers; checkpoints hold its state.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Which of the four warm/cold scenarios a rating is in: from a column, or from rules."""
+"""The warm/cold scenario of each rating, from a column or from rules."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from recbole_ext.meta.tasks.task_set import TaskSet, place_in_group
 
 @dataclass(frozen=True)
 class ColdStartSplit:
-    """Who may see which rating.
+    """The ratings that a model may train on, adapt to and is judged by.
 
     Attributes:
         training_ratings: users, items and ratings to train on, shape: [n_training] each.
@@ -24,8 +24,8 @@ class ColdStartSplit:
         training: a task for each warm user.
         evaluation: every task of validation and test.
         is_valid: whether a task is of the validation set, shape: [n_tasks]
-        known: a task for each user, whose support is what is known of them, at most as many
-            ratings as a task may have.
+        known: a task for each user, with the user's known ratings as support set, but at most as
+            many as a task may have.
     """
 
     training_ratings: tuple[Tensor, Tensor, Tensor]
@@ -127,7 +127,7 @@ def _training_tasks(table: _Table, rows: Tensor, is_query: Tensor | None) -> Tas
 
 
 def _known(table: _Table, rows: Tensor, most: int, random: torch.Generator) -> TaskSet:
-    """For each user, what is known of them; of more than so many ratings some are drawn."""
+    """A task of the known ratings of each user; from more than ``most`` ratings some are drawn."""
     rows = rows[torch.randperm(len(rows), generator=random)]
     rows = rows[torch.argsort(table.users[rows], stable=True)]
     rows = rows[place_in_group(table.users[rows]) < most]
@@ -155,7 +155,7 @@ def _tasks(table: _Table, rows: Tensor, is_query: Tensor, key: Tensor) -> tuple[
 
 
 def _valid_tasks(evaluation: TaskSet, settings: TaskSettings, random: torch.Generator) -> Tensor:
-    """Draw the validation users, warm and cold ones each in the same ratio, shape: [n_tasks].
+    """Whether a task is in the validation set; warm and cold users are drawn in the same ratio.
 
     A query that is trained on never selects the epoch.
     """

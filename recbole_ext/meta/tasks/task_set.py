@@ -40,8 +40,8 @@ class TaskBatch:
 
     Attributes:
         users: shape: [tasks]
-        support: what a model may adapt to.
-        query: what it is then judged by.
+        support: the ratings that a model may adapt to.
+        query: the ratings that it is then judged by.
     """
 
     users: Tensor
@@ -53,10 +53,10 @@ class TaskBatch:
         return TaskBatch(self.users.to(device), self.support.to(device), self.query.to(device))
 
     def without_support(self, which: Tensor, users: Tensor) -> TaskBatch:
-        """The batch with some support sets empty.
+        """The same batch with some support sets empty.
 
         Args:
-            which: whose, shape: [tasks]
+            which: whether a task loses its support set, shape: [tasks]
             users: the users of all tasks, shape: [tasks]
         """
         kept = (~which).unsqueeze(-1)
@@ -67,7 +67,7 @@ class TaskBatch:
         return len(self.users)
 
 
-# Gives predicted ratings of the queries from the support sets, shape: [tasks, ratings].
+# Predicts the ratings of the queries from the support sets, shape: [tasks, ratings].
 Predictor: TypeAlias = Callable[[TaskBatch], Tensor]
 
 
@@ -75,7 +75,7 @@ Predictor: TypeAlias = Callable[[TaskBatch], Tensor]
 class TaskSet:
     """Tasks in compressed form.
 
-    The ratings of task ``t`` are ``items[starts[t] : starts[t + 1]]``, those of its support first.
+    Task ``t`` has the items ``items[starts[t] : starts[t + 1]]``; its support set comes first.
 
     Attributes:
         users: the user of each task, shape: [tasks]
@@ -102,7 +102,7 @@ class TaskSet:
         return self.starts.diff()
 
     def batch(self, tasks: Tensor) -> TaskBatch:
-        """Some of the tasks, padded to the largest support set and query among them."""
+        """A batch of some tasks, padded to the largest support set and query among them."""
         begin, middle = self.starts[tasks], self.starts[tasks] + self.support_sizes[tasks]
         end = self.starts[tasks + 1]
         return TaskBatch(self.users[tasks], self._padded(begin, middle), self._padded(middle, end))
@@ -126,8 +126,8 @@ class TaskSet:
         Args:
             query_size: the largest query.
             support_size: the largest support set, or ``None`` for all that is left.
-            most: the largest task; of a larger one some ratings are drawn.
-            generator: of random numbers.
+            most: the largest task; from a larger one ratings are drawn.
+            generator: the generator of the random numbers.
         """
         owner = torch.repeat_interleave(torch.arange(len(self)), self.sizes)
         shuffled = torch.randperm(len(owner), generator=generator)
