@@ -1,11 +1,11 @@
-"""A model beside what one would use instead, under one protocol, run by run.
+"""Compare a model with its alternatives under one protocol, run by run.
 
     python benchmarks/compare.py ml-100k --jobs 2
 
-Each protocol is a yaml in ``benchmarks/protocols/``: RecBole's settings, and the runs. Each run is
-a process of its own and ends as a line of ``results/<protocol>.jsonl``; a run that stands there is
-not repeated, so that an interrupted call goes on where it was. ``--table`` only prints the table.
-Of a grid, which runs on the first seed, the best by validation is then run on the other seeds.
+Each protocol is a yaml in ``benchmarks/protocols/`` with RecBole's settings and the runs. Each run
+has its own process, and its result is a line of ``results/<protocol>.jsonl``. A run with such a
+line is not repeated, so that an interrupted call continues where it was. ``--table`` only prints
+the table. A grid runs on the first seed; its best run by validation then runs on the other seeds.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Run = dict[str, Any]
 
 
 def read_protocol(name: str) -> dict[str, Any]:
-    """The protocol's yaml: ``settings`` for all, ``seeds``, ``metrics`` to print, ``runs``."""
+    """A protocol's yaml: the ``settings`` of all runs, ``seeds``, ``metrics`` and ``runs``."""
     path = ROOT / "benchmarks" / "protocols" / f"{name}.yaml"
     if not path.is_file():
         known = sorted(p.stem for p in path.parent.glob("*.yaml"))
@@ -43,7 +43,7 @@ def read_protocol(name: str) -> dict[str, Any]:
 
 
 def groups_of(protocol: dict[str, Any]) -> dict[str, list[Run]]:
-    """The runs of each group, without a seed: several where the group is a grid."""
+    """The runs of each group, without a seed; a grid has several."""
     common = protocol["settings"]
     return {
         group["name"]: [
@@ -59,7 +59,7 @@ def groups_of(protocol: dict[str, Any]) -> dict[str, list[Run]]:
 
 
 def runs_of(protocol: dict[str, Any], done: list[Run]) -> list[Run]:
-    """Every run that can be named now; the best of a grid is known once the grid is done."""
+    """All runs that are known now; the best of a grid is known when the grid is done."""
     first, *others = protocol["seeds"]
     one_seed = {group["name"] for group in protocol["runs"] if group.get("one_seed")}
     runs = []
@@ -72,12 +72,12 @@ def runs_of(protocol: dict[str, Any], done: list[Run]) -> list[Run]:
 
 
 def missing_runs(protocol: dict[str, Any], done: list[Run]) -> list[Run]:
-    """The runs that can be named now and are not done."""
+    """The runs that are known now and are not done."""
     return [run for run in runs_of(protocol, done) if find(run, done) is None]
 
 
 def best_of(choices: list[Run], done: list[Run], seed: int) -> Run | None:
-    """The choice with the best validation score; ``None`` before all of a grid are done."""
+    """The choice with the best validation score; ``None`` before the whole grid is done."""
     if len(choices) == 1:
         return choices[0]
     found = [find({**choice, "seed": seed}, done) for choice in choices]
@@ -96,14 +96,14 @@ def find(run: Run, done: list[Run]) -> Run | None:
 
 
 def chosen_runs(protocol: dict[str, Any], done: list[Run], group: str) -> list[Run]:
-    """The results of a group over the seeds, of a grid's best; empty before it is known."""
+    """The results of a group (of the best of a grid) over the seeds; empty before it is known."""
     best = best_of(groups_of(protocol)[group], done, protocol["seeds"][0])
     found = [find({**(best or {}), "seed": seed}, done) for seed in protocol["seeds"] if best]
     return [result for result in found if result is not None]
 
 
 def measure(job: tuple[Run, dict[str, Any]]) -> Run:
-    """One run in a fresh process of one thread."""
+    """The result of one run, which needs a fresh process and uses one thread."""
     import torch
 
     import recbole_ext
@@ -132,10 +132,10 @@ def measure(job: tuple[Run, dict[str, Any]]) -> Run:
 
 
 def run_all(name: str, jobs: int, given: dict[str, Any]) -> None:
-    """Run what the file lacks, round by round: grids first, then their best on other seeds."""
+    """Run what the file lacks, in rounds: grids come first, then their best on other seeds."""
     protocol, file = read_protocol(name), results_of(name)
     for folder in (file.parent, Path("log"), Path("log_tensorboard")):
-        folder.mkdir(exist_ok=True)  # RecBole's own making of a folder fails where two runs race
+        folder.mkdir(exist_ok=True)  # RecBole fails if two runs make a folder at the same time
     os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")  # for the workers' numpy
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # ends the pool's workers as well
     while missing := missing_runs(protocol, read_lines(file)):
@@ -146,20 +146,20 @@ def run_all(name: str, jobs: int, given: dict[str, Any]) -> None:
                 what = f"{result['group']} {result['settings']} seed {result['seed']}"
                 print(f"{what}: {score:.4f} ({result['total_seconds']:.0f} s)", flush=True)
             pool.close()
-            pool.join()  # or the workers are told to end while they do
+            pool.join()  # leaving the block would terminate workers that are about to end
 
 
 def results_of(protocol: str) -> Path:
-    """The file with the runs of a protocol, one a line."""
+    """The file with the results of a protocol, one on each line."""
     return ROOT / "results" / f"{protocol}.jsonl"
 
 
 def table(protocol: dict[str, Any], done: list[Run]) -> str:
-    """A row for each group: mean ± standard deviation over the seeds, of a grid for its best.
+    """A row for each group (for the best of a grid): mean ± standard deviation over the seeds.
 
-    Only the test: λ learnt from half of the validation ratings leaves the other half to select the
-    epoch, so that validation scores are not all on the same ratings. A seed draws the split as
-    well, so the last metric is also compared with the reference's seed by seed.
+    The table has test scores only: λ may learn from half of the validation ratings, so that the
+    validation scores of two groups are not on the same ratings. A seed draws the split as well, so
+    the last metric is also compared with the reference's seed by seed.
     """
     metrics, reference = protocol["metrics"], protocol["reference"]
     compared = scores_of(chosen_runs(protocol, done, reference), metrics[-1])
@@ -192,19 +192,19 @@ def table(protocol: dict[str, Any], done: list[Run]) -> str:
 
 
 def scenario_table(protocol: dict[str, Any], done: list[Run], metric: str) -> str:
-    """Cold-start runs: a row for each group and baseline, mean ± sd of a metric by scenario."""
+    """A row for each group and baseline of cold-start runs: mean ± sd of a metric by scenario."""
     rows: list[list[str]] = []
     for group in groups_of(protocol):
         runs = chosen_runs(protocol, done, group)
         for method in dict.fromkeys(row["method"] for run in runs for row in run["scenarios"]):
-            own = method.startswith(run_model(runs))  # and not a baseline
+            own = method.startswith(run_model(runs))  # a baseline has a name of its own
             name = method.replace(run_model(runs), group, 1) if own else method
             mine = [row for run in runs for row in run["scenarios"] if row["method"] == method]
             scores: dict[str, list[float]] = {}
             for row in mine:
                 scores.setdefault(row["scenario"], []).append(row[metric])
             cells = [
-                spread(values) + scenario.removeprefix(wanted)  # says what was trained on
+                spread(values) + scenario.removeprefix(wanted)  # the rest says what was trained on
                 for wanted in protocol["scenarios"]
                 for scenario, values in scores.items()
                 if scenario.startswith(wanted)
@@ -224,7 +224,7 @@ def run_model(runs: list[Run]) -> str:
 
 
 def label_of(group: str, choices: list[Run], best: Run) -> str:
-    """A group's name and, of a grid, what distinguishes its best."""
+    """A group's name and, for a grid, the settings that distinguish its best."""
     if len(choices) == 1:
         return group
     given = [choice["settings"] for choice in choices]
@@ -237,28 +237,28 @@ def label_of(group: str, choices: list[Run], best: Run) -> str:
 
 
 def scores_of(runs: list[Run], metric: str) -> dict[int, float]:
-    """A test metric by seed."""
+    """The values of a test metric by seed."""
     return {run["seed"]: run["test_result"][metric] for run in runs}
 
 
 def seconds(runs: list[Run], summary: Callable[[list[float]], float]) -> str:
-    """CPU seconds of runs, all phases; nothing for runs that were not timed so."""
+    """The CPU seconds of runs, all phases; an empty text if some were not measured."""
     spent = [run["cpu_seconds"] for run in runs if "cpu_seconds" in run]
     return f"{summary(spent):.0f}" if len(spent) == len(runs) else ""
 
 
 def spread(values: list[float], sign: str = "") -> str:
-    """Mean, and ± the standard deviation where there are several."""
+    """The mean, and ± the standard deviation if there are several values."""
     center = f"{mean(values):{sign}.4f}"
     return center + (f" ± {stdev(values):.4f}" if len(values) > 1 else "")
 
 
 def main() -> None:
-    """Run, then print."""
+    """Run the protocol and print its tables."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])  # type: ignore[union-attr]
-    parser.add_argument("protocol", help="a file of benchmarks/protocols, without .yaml")
-    parser.add_argument("--data_path", help="the folder that holds the dataset's folder")
-    parser.add_argument("--jobs", type=int, default=1, help="runs at once, one thread each")
+    parser.add_argument("protocol", help="name of a file in benchmarks/protocols, without .yaml")
+    parser.add_argument("--data_path", help="folder that holds the dataset's folder")
+    parser.add_argument("--jobs", type=int, default=1, help="runs at once, each with one thread")
     parser.add_argument("--table", action="store_true", help="print the table and run nothing")
     arguments = parser.parse_args()
     given = {"data_path": arguments.data_path} if arguments.data_path else {}

@@ -1,4 +1,4 @@
-"""Times that hold on a noisy machine: repetitions of all cases interleaved, and their medians."""
+"""Time cases on a noisy machine: the cases are repeated in turns, and medians are compared."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ Seconds = dict[str, list[float]]
 
 
 def arguments(description: str | None, **more: Any) -> argparse.Namespace:
-    """The command line that all benchmarks share: ``--quick``, ``--json``, ``--repetitions``."""
+    """Read the options that all benchmarks share: ``--quick``, ``--json``, ``--repetitions``."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--quick", action="store_true", help="one thread, fewer repetitions")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write ratios and raw numbers")
-    parser.add_argument("--repetitions", type=int, metavar="N", help="of each case")
+    parser.add_argument("--repetitions", type=int, metavar="N", help="repetitions of each case")
     for name, options in more.items():
         parser.add_argument(f"--{name}", **options)
     given = parser.parse_args()
@@ -44,7 +44,7 @@ def arguments(description: str | None, **more: Any) -> argparse.Namespace:
 def interleaved(
     cases: Mapping[str, Callable[[], Any]], repetitions: int, calls: int = 1
 ) -> Seconds:
-    """Seconds of a call: the cases by turns of some calls, after one turn that does not count."""
+    """The seconds of a call: cases take turns of ``calls`` calls, and the first turn is dropped."""
     seconds: Seconds = {name: [] for name in cases}
     for at in range(-1, repetitions):
         for name, call in cases.items():
@@ -57,20 +57,20 @@ def interleaved(
 
 
 def ratio(over: list[float], under: list[float]) -> float:
-    """Median over the repetitions of one case's time over another's, turn by turn."""
+    """The median over the turns of one case's time divided by another's."""
     return median(a / b for a, b in zip(over, under, strict=True))
 
 
 def thread_counts(quick: bool) -> list[int]:
-    """One thread and, unless quick, all that there are."""
+    """The numbers of threads to try: 1 and, unless quick, all."""
     return sorted({1} if quick else {1, os.cpu_count() or 1})
 
 
 def apart(threads: int, function: Callable[..., T], *given: Any) -> tuple[T, float]:
-    """Call a function in a process of its own, which begins as a copy of this one.
+    """Call a function in a forked process.
 
     Returns:
-        What it returned, and the most memory that the process had, in MB.
+        The function's result, and the largest memory of the process in MB.
     """
     context = multiprocessing.get_context("fork")
     here, there = context.Pipe(duplex=False)
@@ -94,13 +94,13 @@ def _measure(there: Connection, threads: int, function: Callable, given: tuple) 
 
 
 def forget_peak() -> None:
-    """Let the most memory be what the process has now, where Linux allows it."""
+    """Reset the process's largest memory to its present one, if Linux allows it."""
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 
 
 def write(path: Path | None, ratios: dict[str, float], raw: Any) -> None:
-    """Write the ratios, each under its name, and beside them what they were made of."""
+    """Write the ratios by their names, the raw numbers and the machine."""
     if path is not None:
         content = {**ratios, "raw": raw, "machine": machine()}
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 
 def append_line(path: Path, line: Any) -> None:
-    """Append one value as a line, and wait until the line is on the disk."""
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(line) + "\n")
+    """Append one value as a line, and wait until the line is on the disk.
+
+    A last line without an end was cut off by a kill; the new line replaces it.
+    """
+    with path.open("a+b") as file:
+        _remove_cut_line(file)
+        file.write(json.dumps(line).encode() + b"\n")
         file.flush()
         os.fsync(file.fileno())
 
@@ -19,16 +23,21 @@ def append_line(path: Path, line: Any) -> None:
 def read_lines(path: Path) -> list[Any]:
     """The values of all complete lines; none if the file does not exist.
 
-    A last line without an end was cut off by a kill. It is removed, so that another can follow.
+    The file is only read: another process may be writing its last line at this moment.
 
     Raises:
         ValueError: if a complete line is not JSON.
     """
     if not path.is_file():
         return []
-    text = path.read_bytes()
-    whole = text[: text.rfind(b"\n") + 1]
-    values = [json.loads(line) for line in whole.decode("utf-8").splitlines()]
-    if len(whole) < len(text):
-        os.truncate(path, len(whole))
-    return values
+    *whole, _ = path.read_bytes().split(b"\n")
+    return [json.loads(line) for line in whole]
+
+
+def _remove_cut_line(file: IO[bytes]) -> None:
+    if file.seek(0, os.SEEK_END) == 0:
+        return
+    file.seek(-1, os.SEEK_END)
+    if file.read(1) != b"\n":
+        file.seek(0)
+        file.truncate(file.read().rfind(b"\n") + 1)

@@ -6,12 +6,13 @@ validation so far, the ``train_loss`` and the validation metrics.
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Sequence
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from pandas.errors import EmptyDataError, ParserError
 
 from recbole_ext.runs.atomic_file import replace_text
 
@@ -27,7 +28,10 @@ def curve_file(checkpoint: str | Path) -> Path:
 
 def write_curve(points: Sequence[Point], path: Path) -> None:
     """Replace a curve file by these points, completely or not at all."""
-    replace_text(path, pd.DataFrame(points, columns=list(points[0])).to_csv(index=False))
+    names = list(points[0])
+    rows = [["" if point.get(n) is None else point[n] for n in names] for point in points]
+    table = pd.DataFrame(rows, columns=names, dtype=object)  # keeps whole numbers whole
+    replace_text(path, table.to_csv(index=False, na_rep="nan", lineterminator="\r\n"))
 
 
 def read_curve(path: str | Path) -> list[Point]:
@@ -40,50 +44,43 @@ def read_curve(path: str | Path) -> list[Point]:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"there is no learning curve {path}")
-    table = _text_of(path)
-    header = [str(name) for name in table.columns]
+    rows = _cells(path.read_text(encoding="utf-8"))
+    if not rows:
+        raise ValueError(f"{path} is empty: run the model again")
+    header, *lines = rows
     if header[:3] != ["epoch", "seconds", "train_loss"] or len(header) < 4:
         raise ValueError(f"{path} is no learning curve: it begins with {','.join(header)!r}")
-    if table.empty:
+    if not lines:
         raise ValueError(f"{path} has no line after its header: the run had no validation")
-    rows = [dict(zip(header, cells, strict=True)) for cells in table.itertuples(index=False)]
-    for line, row in enumerate(rows, start=2):
-        _check_row(row, f"{path}, line {line}")
-    return [{name: _number(name, text) for name, text in row.items() if _is_number(text)}
-            for row in rows]  # fmt: skip
+    return [_point(header, line, f"{path}, line {at}") for at, line in enumerate(lines, start=2)]
 
 
-def _text_of(path: Path) -> pd.DataFrame:
-    """The cells of a csv file as text; cells missing at the end of a line are empty."""
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except EmptyDataError:
-        raise ValueError(f"{path} is empty: run the model again") from None
-    except ParserError as error:
-        raise ValueError(f"{path} has a line with too many values ({error}); remove it") from None
-    if not isinstance(table.index, pd.RangeIndex):  # pandas takes the first column for an index
-        raise ValueError(f"{path} has a line with too many values; remove it")
-    return table
+def _cells(text: str) -> list[list[str]]:
+    """The values of each line as text; a line has as many as were written."""
+    width = max((line.count(",") + 1 for line in text.splitlines()), default=0)
+    if not width:
+        return []
+    table = pd.read_csv(
+        StringIO(text),
+        header=None,
+        names=range(width),  # as the header may be shorter than a damaged line
+        dtype=str,
+        keep_default_na=False,
+        skip_blank_lines=False,
+        quoting=csv.QUOTE_NONE,  # as the width above counts every comma
+        engine="python",  # distinguishes a value that is missing from an empty one
+    )
+    return [[cell for cell in row if cell is not None] for row in table.itertuples(index=False)]
 
 
-def _check_row(row: dict[str, Any], where: str) -> None:
-    needed = {name: text for name, text in row.items() if name != "train_loss"}  # Pop has no loss
-    missing = sum(not text for text in needed.values())
-    if missing:
-        values = len(row) - missing
-        raise ValueError(f"{where}: {values} values for {len(row)} columns; remove the line")
-    for name, text in needed.items():
-        if not _is_number(text):
-            raise ValueError(f"{where}: {name} is no number: {text!r}")
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _number(name: str, text: str) -> float:
-    return int(text) if name == "epoch" else float(text)
+def _point(header: list[str], line: list[str], where: str) -> Point:
+    if len(line) != len(header):
+        raise ValueError(f"{where}: {len(line)} values for {len(header)} columns; remove the line")
+    point: Point = {}
+    for name, value in zip(header, line, strict=True):
+        try:
+            point[name] = int(value) if name == "epoch" else float(value)
+        except ValueError:
+            if name != "train_loss":  # a model that only counts, such as Pop, has none
+                raise ValueError(f"{where}: {name} is no number: {value!r}") from None
+    return point

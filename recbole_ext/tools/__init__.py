@@ -1,1 +1,1 @@
-"""What is done with runs: search, report, plot, and recommendations for new users."""
+"""The commands, one module each, and what only they need."""

@@ -1,4 +1,4 @@
-"""What all commands have in common: their interface, their options, and how they end."""
+"""The parts that all commands share: their interface, their options, and how they end."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Any, Protocol
 
 import yaml
 
-# What a command may end in without a traceback: the message says what is wrong and what to do.
+# These errors end a command without a traceback, as their messages say what is wrong.
 EXPECTED = (ValueError, OSError, NotImplementedError, ImportError, RuntimeError)
 INTERRUPTED = 130  # the status that a shell gives to Ctrl-C
 
 
 class Command(Protocol):
-    """A module of ``tools`` that is a command."""
+    """The interface of a module of ``tools`` that implements a command."""
 
     DESCRIPTION: str
     TAKES_SETTINGS: bool  # whether hyper-parameters may be given as --key=value
@@ -26,10 +26,10 @@ class Command(Protocol):
         """Declare the options of the command."""
 
     def main(self, options: argparse.Namespace) -> str:
-        """Do what is asked for.
+        """Run the command.
 
         Args:
-            options: as declared, and ``settings``, the hyper-parameters that were given.
+            options: the declared options, and ``settings``, the given hyper-parameters.
 
         Returns:
             What to print at the end.
@@ -49,11 +49,12 @@ def parser_of(name: str, command: Command) -> argparse.ArgumentParser:
 
 
 def run_command(name: str, command: Command, arguments: list[str]) -> int:
-    """Read the arguments of a command, do it and print what it returns.
+    """Read the arguments of a command, run it and print what it returns.
+
+    Wrong arguments end the program with the status 2.
 
     Returns:
-        The exit status: 0; 1 after an error, whose message stands on standard error; 130 after
-        Ctrl-C. Wrong arguments end the program with the status 2.
+        The exit status, from :func:`ended`.
     """
     parser = parser_of(name, command)
     if command.TAKES_SETTINGS:
@@ -68,11 +69,15 @@ def run_command(name: str, command: Command, arguments: list[str]) -> int:
 
 
 def ended(work: Callable[[], str], settings: dict[str, Any] | None) -> int:
-    """Do some work and print its text, or the error that it ends in; returns the exit status.
+    """Do some work and print its text, or the message of its error on standard error.
 
     Args:
         work: returns what to print.
-        settings: of a command that takes ``--state=DEBUG``, which shows the traceback.
+        settings: the hyper-parameters of a command that takes them, where ``--state=DEBUG`` shows
+            the traceback; ``None`` for another command.
+
+    Returns:
+        The exit status: 0, 1 after an error, 130 after Ctrl-C.
     """
     try:
         text = work()
@@ -82,15 +87,20 @@ def ended(work: Callable[[], str], settings: dict[str, Any] | None) -> int:
         if settings and str(settings.get("state", "")).upper() == "DEBUG":
             traceback.print_exc()
         hint = "" if settings is None else "\n(--state=DEBUG shows where)"
-        print(f"error: {' '.join(str(error).split())}{hint}", file=sys.stderr)
+        print(f"error: {_in_one_line(error)}{hint}", file=sys.stderr)
         return 1
     if text:
         print(text)
     return 0
 
 
+def _in_one_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines()]
+    return " ".join(filter(None, lines)) or type(error).__name__
+
+
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options that say what is trained on what, as in RecBole's own ``run.py``."""
+    """Declare the model, the dataset and the yaml files, as in RecBole's own ``run.py``."""
     parser.add_argument("--model", "-m", default="LambdaOptMF", help="name of the model")
     parser.add_argument("--dataset", "-d", default="ml-100k", help="name of the dataset")
     parser.add_argument("--config_files", default="", help="yaml files, separated by spaces")
@@ -99,10 +109,14 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
 def settings_of(
     parser: argparse.ArgumentParser, options: argparse.Namespace, rest: list[str]
 ) -> dict[str, Any]:
-    """The hyper-parameters among the arguments, of the form ``--key=value``.
+    """Read the hyper-parameters, which have the form ``--key=value``, and check the yaml files.
 
-    The yaml files of ``options.config_files`` are checked, and become a list. A mistake ends the
-    program with the status 2.
+    ``options.config_files`` becomes a list. A mistake ends the program with the status 2.
+
+    Args:
+        parser: the parser of the command, which reports a mistake.
+        options: the declared options.
+        rest: the arguments that are no declared options.
     """
     settings: dict[str, Any] = {}
     for argument in rest:

@@ -1,4 +1,4 @@
-"""The hyper-parameters of a model as a table for people, and as comments for its yaml files."""
+"""The hyper-parameters of a model as a table, and as comments for its yaml files."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def declared_by(model: Any) -> dict[str, Declaration]:
 
 
 def comment_of(declaration: Declaration, key_and_value: str) -> str:
-    """The comment that a yaml file has behind a hyper-parameter; its range too, where that fits."""
+    """The comment behind a hyper-parameter in a yaml file, with its range if the line has room."""
     gist = f"# ({declaration.kind.type}) {declaration.short}"
     words = declaration.kind.range.replace("`", "")
     both = f"{gist} Range: {words}." if words else gist

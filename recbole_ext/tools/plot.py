@@ -1,4 +1,4 @@
-"""Learning curves of several runs in one picture: ``recbole-ext plot``."""
+"""Draw the learning curves of several runs in one picture: ``recbole-ext plot``."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ Draw the learning curves of several runs in one picture.
 
     recbole-ext plot saved/linear saved/mlp saved/resnet --metric rmse --output rmse.png
 
-A run is given by its checkpoint, by its curve (…-curve.csv), or by a folder. Of a folder the latest
-curve is drawn, under the folder's name. The picture is a PNG, an SVG, a PDF, or, as .html, a page.
+A run is given by its checkpoint, by its curve (…-curve.csv), or by a folder, whose latest curve is
+drawn under the folder's name. The ending of --output gives the format: .png, .svg, .pdf or .html.
 """
 TAKES_SETTINGS = False
 IMAGES = (".png", ".svg", ".pdf")
@@ -30,7 +30,7 @@ def load_curves(runs: Sequence[str | Path]) -> Curves:
         runs: checkpoints, curves, or folders with curves.
 
     Returns:
-        The curve of each by its name: of a folder the folder's, otherwise the file's.
+        The curves by the name of the run, which is the name of its folder or of its file.
 
     Raises:
         FileNotFoundError: if a run has no curve.
@@ -56,9 +56,9 @@ def draw(
     """Draw one metric of all curves.
 
     Args:
-        curves: by name.
+        curves: the curves by the name of the run.
         metric: a validation metric, or ``train_loss``.
-        output: path of the picture; its ending says which kind.
+        output: path of the picture; its ending gives the format.
         against: ``seconds`` or ``epoch``.
         limits: the least and the largest value shown; all by default.
 
@@ -133,16 +133,21 @@ def _label(metric: str) -> str:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The runs, and what of them is drawn where."""
+    """Declare the runs, the metric, the axes and the output."""
     parser.add_argument("runs", nargs="+", metavar="RUN", help="checkpoint, curve or folder")
-    parser.add_argument("--metric", help="as the curves name it; by default their first metric")
-    parser.add_argument("--against", choices=list(LABELS), default="seconds")
-    parser.add_argument("--limits", nargs=2, type=float, metavar=("LOW", "HIGH"), help="of values")
-    parser.add_argument("--output", default="curves.png", help="the picture's file")
+    parser.add_argument("--metric", help="metric to draw; by default the curves' first")
+    parser.add_argument(
+        "--against", choices=list(LABELS), default="seconds", help="the horizontal axis"
+    )
+    limits = ("LOW", "HIGH")
+    parser.add_argument(
+        "--limits", nargs=2, type=float, metavar=limits, help="least and largest value shown"
+    )
+    parser.add_argument("--output", default="curves.png", help="file to write the picture to")
 
 
 def main(options: argparse.Namespace) -> str:
-    """Draw what is asked for; returns the picture's path."""
+    """Draw the picture; returns its path."""
     curves = load_curves(options.runs)
     first = next(iter(curves.values()))[0]
     metric = options.metric or next(k for k in first if k not in (*LABELS, "train_loss"))

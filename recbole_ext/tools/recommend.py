@@ -1,12 +1,13 @@
-"""Recommendations for people that a checkpoint's data never saw: ``recbole-ext recommend``."""
+"""Recommend items to people that a checkpoint's data never saw: ``recbole-ext recommend``."""
 
 from __future__ import annotations
 
 import argparse
 
+import pandas as pd
 from tabulate import tabulate
 
-from recbole_ext.tools.new_users import load, read_atomic
+from recbole_ext.tools.new_users import Answer, Recommender, load, read_atomic
 
 DESCRIPTION = """\
 Recommend items to people that the data of a checkpoint never saw.
@@ -16,44 +17,46 @@ Recommend items to people that the data of a checkpoint never saw.
 The files are atomic files with the data's own columns. Items that a user has rated are not shown.
 """
 TAKES_SETTINGS = False
+Tables = tuple[pd.DataFrame | None, pd.DataFrame | None]
 
 
-def add_new_user_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options that say who the new users are, and how much to print of the answer."""
-    parser.add_argument("checkpoint", help="as its run printed it")
-    parser.add_argument("--users", metavar="FILE", help="who they are: an atomic .user file")
-    parser.add_argument("--ratings", metavar="FILE", help="what they rated: an atomic .inter file")
-    parser.add_argument("--topk", type=int, default=10, help="items for each user")
-    parser.add_argument("--output", metavar="FILE", help="write a tab-separated table there")
-
-
-add_arguments = add_new_user_arguments
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the checkpoint, the users and the length of the list."""
+    add_new_user_arguments(parser)
+    parser.add_argument("--topk", type=int, default=10, help="number of items for each user")
 
 
 def main(options: argparse.Namespace) -> str:
     """The recommendations, as a table."""
     if not (options.users or options.ratings):
         raise ValueError("give --users, --ratings or both")
-    return answer_for_new_users(options, ask=False)
-
-
-def answer_for_new_users(options: argparse.Namespace, ask: bool) -> str:
-    """A table for the users of the options, and what of their files could not be used.
-
-    Args:
-        options: of :func:`add_new_user_arguments`.
-        ask: whether the table is of items to ask about; otherwise it is of recommendations.
-    """
     recommender = load(options.checkpoint)
+    users, ratings = tables_of(options, recommender)
+    return answer_text(recommender.recommend(users, ratings, topk=options.topk), options.output)
+
+
+def add_new_user_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the checkpoint, the new users and the output."""
+    parser.add_argument("checkpoint", help="path of the run's checkpoint")
+    parser.add_argument("--users", metavar="FILE", help="atomic .user file of the new users")
+    parser.add_argument("--ratings", metavar="FILE", help="atomic .inter file of their ratings")
+    parser.add_argument("--output", metavar="FILE", help="file for a tab-separated table")
+
+
+def tables_of(options: argparse.Namespace, recommender: Recommender) -> Tables:
+    """The users and the ratings of the options; ``None`` for a file that is not given."""
     separator = recommender.config["field_separator"]
     users, ratings = (
         read_atomic(file, separator) if file else None for file in (options.users, options.ratings)
     )
-    question = recommender.ask_next if ask else recommender.recommend
-    answer = question(users, ratings, topk=options.topk)
+    return users, ratings
+
+
+def answer_text(answer: Answer, output: str | None) -> str:
+    """The table of an answer, unless it is written to a file, and the counts."""
     counts = ", ".join(f"{name} {count}" for name, count in answer.counts.items())
-    if options.output:
-        answer.table.to_csv(options.output, sep="\t", index=False)
+    if output:
+        answer.table.to_csv(output, sep="\t", index=False)
         return counts
     rows = answer.table.to_dict("list")
     return tabulate(rows, headers="keys", floatfmt=".4f", disable_numparse=[2]) + f"\n{counts}"

@@ -22,7 +22,7 @@ TAKES_SETTINGS = True
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options that are no hyper-parameters, as in RecBole's own ``run.py``."""
+    """Declare the options besides hyper-parameters, as in RecBole's own ``run.py``."""
     add_model_arguments(parser)
     parser.add_argument("--nproc", type=int, default=1, help="processes on this machine (GPUs)")
     parser.add_argument("--ip", default="localhost", help="address of the master node")
@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(options: argparse.Namespace) -> str:
-    """Run; returns the summary."""
+    """Run the model; returns the summary."""
     result = run(
         options.model,
         options.dataset,

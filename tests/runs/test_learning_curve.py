@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import csv
+import io
+from math import nan
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from recbole_ext import run_recbole
 from recbole_ext.__main__ import main
-from recbole_ext.runs.learning_curve import curve_file, read_curve
+from recbole_ext.runs.learning_curve import curve_file, read_curve, write_curve
 from recbole_ext.tools import plot
 from tests.worlds.helpers import QUICK
 
@@ -31,6 +35,29 @@ def test_every_run_leaves_its_curve_beside_its_checkpoint(world: dict[str, Any])
     assert list(points[0]) == ["epoch", "seconds", "train_loss", "recall@5"]
     seconds = [point["seconds"] for point in points]
     assert seconds == sorted(seconds)
+
+
+def test_a_curve_is_written_to_the_byte_as_csv_writes_it() -> None:
+    points = [
+        {"epoch": 0, "seconds": 0.1 + 0.2, "train_loss": None, "auc": float("nan"), "hit": 1},
+        {"epoch": 1, "seconds": 1e9 / 3, "train_loss": 1e-7, "auc": float("inf"), "hit": 0.5},
+        {"epoch": 2, "seconds": 2e22, "train_loss": np.float32(0.1), "auc": 0.1, "hit": 0.0},
+    ]
+    expected = io.StringIO()
+    writer = csv.DictWriter(expected, list(points[0]))
+    writer.writeheader()
+    writer.writerows(points)
+    file = Path("a-curve.csv")
+    write_curve(points, file)
+    assert file.read_bytes() == expected.getvalue().encode()
+    first, *others = read_curve(file)
+    assert first == {
+        "epoch": 0,
+        "seconds": 0.1 + 0.2,
+        "auc": pytest.approx(nan, nan_ok=True),
+        "hit": 1,
+    }
+    assert others == [{**points[1]}, {**points[2], "train_loss": 0.1}]
 
 
 def test_a_run_that_saves_nothing_leaves_no_curve(world: dict[str, Any]) -> None:
@@ -74,9 +101,19 @@ def test_a_damaged_curve_does_not_stop_a_resumed_run(world: dict[str, Any]) -> N
         (HEADER, "has no line after its header"),
         ("user,item\n1,2\n", "is no learning curve: it begins with 'user,item'"),
         (HEADER + "0,1.5,0.9,1.0,0.8\n1,3.0,0.", "line 3: 3 values for 5 columns; remove the line"),
+        (HEADER + '0,1.5,0.9,"1,0.8"\n', "line 2: rmse is no number: '\"1'"),
         (HEADER + "0,1.5,0.9,x,0.8\n", "line 2: rmse is no number: 'x'"),
-        (HEADER + "0,1.5,0.9,1,0.8,7\n", "has a line with too many values"),
-        (HEADER + "0,1.5,0.9,1,0.8\n1,1.5,0.9,1,0.8,7\n", "has a line with too many values"),
+        (HEADER + "0,1.5,0.9,1.0,\n", "line 2: mae is no number: ''"),
+        (HEADER + "0.0,1.5,0.9,1,0.8\n", "line 2: epoch is no number: '0.0'"),
+        (HEADER + "0,1.5,0.9,1,0.8,7\n", "line 2: 6 values for 5 columns; remove the line"),
+        (
+            HEADER + "0,1.5,0.9,1,0.8\n\n1,1.5,0.9,1,0.8,7\n",
+            "line 3: 0 values for 5 columns; remove the line",
+        ),
+        (
+            HEADER + "0,1.5,0.9,1,0.8\n1,1.5,0.9,1,0.8,7,8\n",
+            "line 3: 7 values for 5 columns; remove the line",
+        ),
     ],
 )
 def test_a_damaged_curve_is_named_with_its_line(

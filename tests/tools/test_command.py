@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,9 +15,10 @@ import pytest
 
 from recbole_ext import __main__ as entry
 from recbole_ext.tools.command_line import ended, parser_of, run_command
+from tests.worlds.helpers import small_world
 from tests.worlds.places import ROOT
 
-MESSAGE = "one thing\nand another"
+MESSAGE = "one thing\n  and 'an  other'\n"
 
 
 def command(main: Any, takes_settings: bool = False) -> Any:
@@ -80,7 +83,12 @@ def test_an_expected_error_is_one_line(
     error: Exception, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run_command("end", command(raising(error)), []) == 1
-    assert capsys.readouterr().err == "error: one thing and another\n"
+    assert capsys.readouterr().err == "error: one thing and 'an  other'\n"
+
+
+def test_an_error_without_a_message_has_its_name(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command("end", command(raising(NotImplementedError())), []) == 1
+    assert capsys.readouterr().err == "error: NotImplementedError\n"
 
 
 def test_a_command_with_settings_tells_how_to_see_the_traceback(
@@ -128,17 +136,42 @@ def test_nothing_is_printed_for_a_command_without_a_text(
     assert capsys.readouterr().out == ""
 
 
+def call(*way: str) -> subprocess.CompletedProcess[str]:
+    """Call one of the ways in as a person at a terminal does."""
+    quiet = {**os.environ, "PYTHONWARNINGS": "ignore"}
+    return subprocess.run([sys.executable, *way], capture_output=True, text=True, env=quiet)
+
+
 @pytest.mark.parametrize(
-    "way", [["-m", "recbole_ext", "run"], [str(ROOT / "run.py")]], ids=["module", "run.py"]
+    "way",
+    [
+        ["-m", "recbole_ext", "run"],
+        [str(Path(sys.executable).with_name("recbole-ext")), "run"],
+        [str(ROOT / "run.py")],
+        ["-m", "recbole_ext", "search"],
+        [str(ROOT / "run_hyper.py")],
+    ],
+    ids=["module", "console", "run.py", "search", "run_hyper.py"],
 )
 def test_each_way_in_does_the_same(way: list[str]) -> None:
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", *way, "--model=LightSAN"], capture_output=True, text=True
-    )
+    Path("hyper.test").write_text("learning_rate choice [0.1]\n")
+    done = call(*way, "--model=LightSAN")
     assert done.returncode == 1
     assert done.stderr.startswith("error: model: there is no model 'LightSAN'. Did you mean")
+    assert done.stderr.endswith("\n(--state=DEBUG shows where)\n")
 
 
-def test_the_console_script_is_the_same_function() -> None:
-    script = Path(sys.executable).with_name("recbole-ext")
-    assert "from recbole_ext.__main__ import main" in script.read_text(encoding="utf-8")
+def test_run_py_trains_and_prints_like_the_command(
+    write_dataset: Callable[..., str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = [
+        *("--model=BPR", "--dataset=world", f"--data_path={write_dataset(small_world())}"),
+        *("--load_col={'inter':['user_id','item_id']}", "--epochs=1", "--state=ERROR"),
+        *("--show_progress=False", "--embedding_size=8"),
+    ]
+    done = call(str(ROOT / "run.py"), *given)
+    assert done.returncode == 0, done.stderr
+    assert entry.main(["run", *given]) == 0
+    ours, theirs = (text.split("seconds: ")[0] for text in (capsys.readouterr().out, done.stdout))
+    assert "BPR on world" in theirs
+    assert theirs == ours

@@ -11,14 +11,12 @@ import torch
 from recbole.data.interaction import Interaction
 from torch.nn.functional import logsigmoid
 
-from recbole_ext import run_recbole
-from recbole_ext.__main__ import main
 from recbole_ext.meta.tasks.dataset import TASK_FIELD
 from recbole_ext.tools import new_users as cold_start
 from recbole_ext.tools.new_users.adapting_recommender import AdaptingRecommender
 from recbole_ext.tools.new_users.folding_recommender import FoldingRecommender
 from recbole_ext.tools.new_users.taste_space import place_by_choices, place_by_ratings, taste_space
-from tests.worlds.helpers import QUICK, Run
+from tests.worlds.helpers import Run
 
 
 def adapting(model: str, settings: dict[str, Any]) -> tuple[Run, AdaptingRecommender]:
@@ -218,45 +216,3 @@ def test_there_is_nothing_to_ask_where_all_lists_are_one(world: dict[str, Any]) 
     assert len(recommender.recommend(None, ratings, topk=3).table) == 3
     with pytest.raises(ValueError, match="Pop has the same list for everybody, so that there is"):
         recommender.ask_next(None, ratings)
-
-
-def test_the_command(
-    cold_world: dict[str, Any], capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    result = run_recbole("MeLU", None, None, {**QUICK, **cold_world})
-    Path("new.user").write_text("user_id:token\tjob:token\tage:float\nann\t1\t0.3\nbob\t2\t0.9\n")
-    Path("new.inter").write_text("user_id:token\titem_id:token\trating:float\nann\ti3\t5\n")
-    given = [result["checkpoint"], "--users=new.user", "--ratings=new.inter", "--topk=3"]
-    capsys.readouterr()
-    assert main(["recommend", *given, "--output=best.tsv"]) == 0
-    assert "users 2" in capsys.readouterr().out
-    table = pd.read_csv("best.tsv", sep="\t")
-    assert list(table) == ["user_id", "rank", "item_id", "score", "genre"]
-    assert table["user_id"].tolist() == ["ann"] * 3 + ["bob"] * 3
-    assert main(["ask", *given]) == 0
-    assert "worth" in capsys.readouterr().out
-    for wrong, message in (
-        ([result["checkpoint"]], "give --users, --ratings or both"),
-        ([*given[:1], "--users=nowhere.user"], "no file nowhere.user"),
-        (["nowhere.pth", "--users=new.user"], "nowhere.pth"),
-        ([*given, "--output=no/such/folder.tsv"], "no/such"),
-    ):
-        assert main(["recommend", *wrong]) == 1
-        assert message in capsys.readouterr().err
-
-
-def test_the_command_with_the_datas_separator_and_a_column_named_as_ours(tmp_path: Path) -> None:
-    folder = tmp_path / "data" / "commas"
-    folder.mkdir(parents=True)
-    pairs = [f"{u},{i}" for u in range(20) for i in range(16) if u % 2 == i % 2]
-    (folder / "commas.inter").write_text("\n".join(["user_id:token,item_id:token", *pairs]))
-    items = [f"{i},{i * 10}" for i in range(16)]
-    (folder / "commas.item").write_text("\n".join(["item_id:token,score:float", *items]) + "\n")
-    settings = {"dataset": "commas", "data_path": str(folder.parent), "field_separator": ","}
-    result = run_recbole("BPR", None, None, {**QUICK, **settings, "load_col": None})
-    Path("new.inter").write_text("user_id:token,item_id:token\nann,4\nann,6\n")
-    given = [result["checkpoint"], "--ratings=new.inter", "--topk=2", "--output=best.tsv"]
-    assert main(["recommend", *given]) == 0
-    table = pd.read_csv("best.tsv", sep="\t")
-    assert list(table) == ["user_id", "rank", "item_id", "score", "score of the item"]
-    assert table["score of the item"].tolist() == [10 * item for item in table["item_id"]]

@@ -152,15 +152,16 @@ def test_what_cannot_be_searched_is_said_before_anything_is_trained(
     assert not Path("out.result.yaml").exists()
 
 
+@pytest.mark.parametrize("content", ["precious\n", "precious", '{"search": 1}\nprecious'])
 def test_a_search_is_not_written_over(
-    arguments: list[str], capsys: pytest.CaptureFixture[str]
+    content: str, arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    Path("out.result.jsonl").write_text("precious\n")
+    Path("out.result.jsonl").write_text(content)
     assert main(["search", *arguments]) == 1
     assert "out.result.jsonl holds a search already: give --resume" in capsys.readouterr().err
     assert main(["search", *arguments, "--resume"]) == 1
     assert "out.result.jsonl is no journal of a search" in capsys.readouterr().err
-    assert Path("out.result.jsonl").read_text() == "precious\n"
+    assert Path("out.result.jsonl").read_text() == content
 
 
 def test_files_that_are_read_are_not_written_over(

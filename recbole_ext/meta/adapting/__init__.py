@@ -1,1 +1,1 @@
-"""How weights adapt to a support set; it knows tensors only."""
+"""Functions on plain tensors that adapt weights to a support set."""

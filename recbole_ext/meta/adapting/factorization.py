@@ -11,7 +11,7 @@ from torch import Tensor
 def item_factors(
     users: Tensor, items: Tensor, targets: Tensor, n_items: int, size: int, strength: float
 ) -> Tensor:
-    """The items' part of :func:`factors`, shape: [n_items, size]; same arguments."""
+    """The items' factors, shape: [n_items, size]; the arguments are those of :func:`factors`."""
     return factors(users, items, targets, n_items, size, strength)[1]
 
 

@@ -1,7 +1,8 @@
 """The inner loop of a meta-learner, for a batch of tasks at once.
 
-Each task has its own copy of a network's weights: a leading dimension of every tensor. Tasks do not
-touch one another, so the gradient of the *sum* of their losses holds each task's own gradient.
+Each task has its own copy of a network's weights, so that every tensor has a leading dimension of
+tasks. A task's loss depends only on its own copy, so the gradient of the *sum* of the losses holds
+each task's own gradient.
 
 Reference:
     Finn et al. "Model-Agnostic Meta-Learning." ICML 2017. Lee et al. "MeLU." KDD 2019, Algorithm 1.
@@ -22,7 +23,7 @@ from recbole_ext.meta.adapting.inner_optimizers import Adam, Tensors
 # layer's weight, shape: [tasks, in, out], and bias, shape: [tasks, 1, out], in turn.
 Weights: TypeAlias = Sequence[Weight]
 
-# Gives each task's loss on some columns of its support set, shape: [tasks].
+# A function that returns each task's loss on some columns of its support set, shape: [tasks].
 SupportLoss: TypeAlias = Callable[[Weights, slice], Tensor]
 
 
@@ -38,7 +39,7 @@ def mlp(
         inputs: shape: [tasks, ratings, in]
         weights: weight and bias of each layer, shape: [tasks, in, out] and [tasks, 1, out]
         activation: the function between the layers.
-        activate_last: whether it also follows the last layer.
+        activate_last: whether the activation also follows the last layer.
 
     Returns:
         shape: [tasks, ratings, out]
@@ -109,12 +110,12 @@ def adapt(
         loss: gives the loss of each task on a part.
         mask: 1 for a rating, 0 for padding; a task without ratings in a part takes no step on it,
             shape: [tasks, ratings]
-        parts: columns of the support sets, in order; one may come again.
+        parts: columns of the support sets, in order; a part may occur more than once.
         optimizer: takes the steps.
-        first_order: hold the steps' gradients constant, so that no graph of them is kept.
+        first_order: whether the steps' gradients are constants, of which no graph is kept.
 
     Returns:
-        Each task's weights; those of the start for a task without support.
+        Each task's weights; a task without ratings keeps its initial weights.
     """
     weights: Tensors = [w if w.requires_grad else w.detach().requires_grad_() for w in start]
     for part in parts:
@@ -140,8 +141,8 @@ def descend(
             :func:`~factored_weight.linear`.
         mask: shape: [tasks, ratings]
         parts: columns of the support sets, in order.
-        rates: step size of each of the weights.
-        first_order: hold the steps' gradients constant, so that no graph of them is kept.
+        rates: step size of each weight.
+        first_order: whether the steps' gradients are constants, of which no graph is kept.
 
     Returns:
         Each task's weights.
@@ -163,7 +164,7 @@ def descend(
         for at, (weight, gradient) in enumerate(zip(weights, found, strict=True)):
             if isinstance(weight, FactoredWeight):
                 weight.step(gradient, rates[at])
-            elif first_order:  # the gradient is a constant, the step size need not be
+            elif first_order:  # the gradient is a constant, but the step size may be learnt
                 moved[at] = moved.get(at, torch.zeros_like(gradient)) + rates[at] * gradient
                 weights[at] = (start[at] - moved[at]).detach().requires_grad_()
             else:

@@ -11,16 +11,16 @@ def ridge_weights(
 ) -> Tensor:
     """The weights ``w`` that minimise ``Σ (target − features·w)² + strength · |w|²``, exactly.
 
-    Differentiable in everything but the mask.
+    The result is differentiable with respect to all arguments but the mask.
 
     Args:
         features: shape: [tasks, ratings, size]
         targets: shape: [tasks, ratings]
         mask: 1 for a rating, 0 for padding, shape: [tasks, ratings]
-        strength: above 0.
+        strength: strength of the penalty, above 0.
 
     Returns:
-        Of each task; 0 for a task without ratings, shape: [tasks, size]
+        The weights of each task, shape: [tasks, size]; 0 for a task without ratings.
 
     Reference:
         Bertinetto et al. "Meta-learning with differentiable closed-form solvers." ICLR 2019, eq. 4.

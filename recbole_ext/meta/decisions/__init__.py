@@ -1,1 +1,1 @@
-"""The networks that adapt, and what they know of users and items."""
+"""The decision networks, which adapt to a user, and the features of users and items they see."""

@@ -43,7 +43,7 @@ class ContentEmbedding(nn.Module):
         feature = dataset.get_user_feature() if side == "user" else dataset.get_item_feature()
         self.fields, self.size = fields, len(fields) * embedding_size
         self._prepare: list[Callable[[Tensor], Tensor]] = []
-        self.embeddings = nn.ModuleList()  # by place: a field may be called as a module may not
+        self.embeddings = nn.ModuleList()  # by place: not every field's name may name a module
         for place, field in enumerate(fields):
             values = feature[field]
             if dataset.field2type[field] == FeatureType.FLOAT:
@@ -76,14 +76,14 @@ class ContentEmbedding(nn.Module):
 
     @contextmanager
     def more_rows(self, values: list[Tensor]) -> Iterator[Tensor]:
-        """Add rows for a while, beyond those of the data set: users that it never saw.
+        """Temporarily add rows that are not in the data set, such as new users.
 
         Args:
             values: for each of ``fields`` either RecBole's ids (0: unknown), shape: [rows] or
                 [rows, tokens], or numbers (NaN: unknown, which counts as the mean), shape: [rows]
 
         Yields:
-            The ids of the rows, shape: [rows]
+            The ids of the new rows, shape: [rows]
         """
         names = [f"values_{place}" for place in range(len(self.fields))]
         before = {name: getattr(self, name) for name in names}

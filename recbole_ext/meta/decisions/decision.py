@@ -13,7 +13,7 @@ from recbole_ext.meta.tasks.task_set import Ratings
 
 
 class Decision(Protocol):
-    """A module that has weights of its own for each task; the weights are what adapts."""
+    """A module with separate weights for each task; only these weights adapt."""
 
     def adapt(self, start: Tensors, users: Tensor, support: Ratings, targets: Tensor) -> Weights:
         """Each task's weights after it has seen its support set.
@@ -36,26 +36,26 @@ class Decision(Protocol):
 
 
 class PlainDecision(Decision, Protocol):
-    """A decision whose tasks all start alike: MeLU's."""
+    """A decision whose tasks all start from the same weights, as in MeLU."""
 
     def start(self, users: Tensor) -> Tensors:
         """The weights before they adapt, for users of shape [tasks]."""
 
 
 class RememberingDecision(Decision, Protocol):
-    """A decision whose tasks start from what memories hold: MAMO's."""
+    """A decision whose tasks start from values that are read from memories, as in MAMO."""
 
     @property
     def user_content(self) -> ContentEmbedding:
-        """What the memories know a user by."""
+        """The embeddings of the users, by which the memories are read."""
 
     @property
     def weight_size(self) -> int:
-        """For how many weights the memory of features has a bias."""
+        """The number of weights for which the memory of features has a bias."""
 
     @property
     def preference_shape(self) -> tuple[int, ...]:
-        """The shape of what the memory of tasks holds of one task."""
+        """The shape of one task's value in the memory of tasks."""
 
     def start(self, users: Tensor, bias: Tensor | None, preference: Tensor | None) -> Tensors:
         """The weights before they adapt.

@@ -23,8 +23,8 @@ from recbole_ext.settings.declared import FLAG, Declared, all_or_whole, one_of, 
 
 INNER_OPTIMIZERS = ("sgd", "adam")
 
-# Gives each task's loss from the users' and the items' embeddings, the weights, and the columns of
-# the support sets that these items are.
+# A function that returns each task's loss. It takes the embeddings of the users and of some items,
+# the weights, and the columns of the support sets that hold these items.
 PartError: TypeAlias = Callable[[Tensor, Tensor, Weights, slice], Tensor]
 
 
@@ -108,7 +108,7 @@ class InnerLoop(nn.Module):
             mask: shape: [tasks, ratings]
             error: gives each task's loss on a part of the items, shape: [tasks].
         """
-        if self.first_order:  # all that the loss reads besides the weights is constant then
+        if self.first_order:  # then only the weights need gradients
             user, items = user.detach(), items.detach()
         parts = Parts(items)
         return self(start, lambda weights, part: error(user, parts[part], weights, part), mask)

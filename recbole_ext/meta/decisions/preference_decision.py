@@ -34,7 +34,7 @@ class PreferenceDecision(SteppingDecision):
         items: embeddings of the items, the profile ``p_i``.
         hidden: sizes of the hidden layers of each network.
         size: size of the two embeddings (d).
-        head: what the outputs mean.
+        head: turns the outputs into ratings.
         inner: settings of the steps that adapt the weights.
 
     Reference:

@@ -72,7 +72,7 @@ def rating_levels(ratings: Tensor) -> Tensor:
     """The distinct ratings, in ascending order.
 
     Raises:
-        ValueError: if they are too many to be classes.
+        ValueError: if there are more than ``MOST_LEVELS`` of them.
     """
     levels = ratings.unique()
     if len(levels) > MOST_LEVELS:

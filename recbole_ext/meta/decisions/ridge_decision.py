@@ -1,4 +1,4 @@
-"""A decision network whose last layer is found exactly for each user, by ridge regression."""
+"""A decision network whose last layer is solved exactly for each user, by ridge regression."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from recbole_ext.meta.tasks.task_set import Ratings
 
 
 class RidgeDecision(nn.Module):
-    """Item factors, shared by all users, and a vector for each user that is solved for.
+    """Item factors that all users share, and a vector for each user that ridge regression finds.
 
-    An item's factor is what a network makes of its content, plus its own vector if it has one. A
-    user's vector fits the factors of the support set to its targets; it is sought around what the
-    rated items' traces add up to, if there are any, as in SVD++.
+    An item's factor is the output of a network on the item's content, plus the item's own vector if
+    it has one. A user's vector is the ridge regression of the targets on the factors of the support
+    set. If there are traces, the regression shrinks the vector towards the normalised sum of the
+    rated items' traces, as in SVD++.
 
     Args:
         content: embeddings of the items' content.
@@ -49,7 +50,7 @@ class RidgeDecision(nn.Module):
         self.size = size
         self.network = MLPLayers([content.size, *hidden, size], last_activation=False)
         self.initial_strength = strength
-        self.log_strength = nn.Parameter(torch.tensor(0.0))  # of the initial one
+        self.log_strength = nn.Parameter(torch.tensor(0.0))  # relative to the initial strength
 
     def factors(self, items: Tensor) -> Tensor:
         """Shape: [items, size] for items of shape [items]."""

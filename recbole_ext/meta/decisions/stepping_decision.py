@@ -1,4 +1,4 @@
-"""The part that all decisions share which adapt to a user by gradient steps."""
+"""The common part of all decisions that adapt to a user by gradient steps."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from recbole_ext.meta.tasks.task_set import Ratings
 class SteppingDecision(nn.Module):
     """A network on the embeddings of a user and an item, whose weights take steps for each task.
 
-    A subclass makes its weights and ``inner``, the steps on them, and defines :meth:`rate`.
+    A subclass creates the weights, sets ``inner`` to the inner loop, and defines :meth:`rate`.
 
     Args:
         user_content: embeddings of the users.
         items: embeddings of the items.
-        head: what the outputs mean.
+        head: turns the outputs into ratings.
     """
 
     inner: InnerLoop
@@ -51,8 +51,7 @@ class SteppingDecision(nn.Module):
             start: the weights before these steps.
             users: shape: [tasks]
             support: the support sets of the tasks.
-            targets: the values that the ratings of the support sets count as, shape: [tasks,
-                ratings]
+            targets: the values to fit, one for each rating, shape: [tasks, ratings]
         """
 
         def error(user: Tensor, items: Tensor, weights: Weights, part: slice) -> Tensor:

@@ -31,7 +31,7 @@ class WarmEmbedding(nn.Module):
 
 
 def warm_items(items: Tensor, n_items: int) -> Tensor:
-    """1 for each item among some, shape: [n_items]."""
+    """A vector that is 1 for each of ``items`` and 0 for all others, shape: [n_items]."""
     warm = torch.zeros(n_items, device=items.device)
     warm[items] = 1
     return warm

@@ -18,12 +18,12 @@ def blend(memory: Tensor, attention: Tensor, values: Tensor, rate: float, rule: 
 
     Args:
         memory: shape: [slots, ...]
-        attention: of each task on each slot, read before the batch is written,
+        attention: attention of each task on each slot, computed before the batch is written,
             shape: [tasks, slots]
         values: the values that each task writes, shape: [tasks, ...]
         rate: the share of a write that is new, from 0 to 1.
-        rule: ``mean`` writes the mean over the tasks, once; ``sequential`` writes task after task,
-            in the batch's order, so that of many tasks the last ones stay.
+        rule: ``mean`` writes the mean over the tasks once. ``sequential`` writes one task after
+            another in the batch's order, so that the last tasks weigh most.
 
     Returns:
         A new tensor, shape: [slots, ...]

@@ -1,1 +1,1 @@
-"""A web page for somebody new: rate the items it asks for, watch the list change."""
+"""A web page on which a new user rates items and watches the recommendations change."""

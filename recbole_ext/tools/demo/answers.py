@@ -1,4 +1,4 @@
-"""From what a visitor has said to the items to ask about next and the list: JSON in, JSON out."""
+"""The answer to a visitor: the items to ask about next, and the list of recommendations."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from recbole_ext.tools.demo.form import Field, Form, title_column, words
 from recbole_ext.tools.new_users import Recommender
 
 ASKED = 5  # items to ask about at a time
-MOST_ITEMS = 200  # rated, and again as many that the visitor does not know
-MOST_CHARACTERS = 500  # of a value of the profile
-SHOWN_CHARACTERS = 120  # of a cell
+MOST_ITEMS = 200  # the most rated items, and the most items that the visitor does not know
+MOST_CHARACTERS = 500  # the longest value of the profile
+SHOWN_CHARACTERS = 120  # the longest text of an item's column
 VISITOR = "visitor"
 KEYS = ("profile", "ratings", "skipped")
 
@@ -24,8 +24,8 @@ class Said:
     """What a visitor has said.
 
     Attributes:
-        profile: by field; what is not there is unknown.
-        ratings: by item.
+        profile: the values by field; a field that is missing is unknown.
+        ratings: the ratings by item.
         skipped: items that the visitor does not know.
     """
 
@@ -35,15 +35,15 @@ class Said:
 
 
 def read_said(body: object, form: Form, items: Mapping[str, int]) -> Said:
-    """Check what a request says, all of it.
+    """Read a request and check every part of it.
 
     Args:
-        body: from JSON.
-        form: what can be said.
-        items: the data's, by token; 0 is none.
+        body: the request's content, read from JSON.
+        form: the fields and ratings that a visitor may choose.
+        items: RecBole's id of each item's token; 0 is padding.
 
     Raises:
-        ValueError: telling what is wrong.
+        ValueError: says what is wrong.
     """
     if not isinstance(body, dict) or not set(body) <= set(KEYS):
         raise ValueError(f"the request must be an object with no keys but {', '.join(KEYS)}")
@@ -82,7 +82,7 @@ def _rating(number: object, form: Form) -> float:
 
 
 def _told(name: str, value: object, fields: dict[str, Field]) -> bool:
-    """Whether a value of the profile tells something; raises if it must not be there."""
+    """Whether a value of the profile is known; raises an error if the value is not allowed."""
     if name not in fields:
         raise ValueError(f"profile must have no fields but {', '.join(fields) or 'none'}")
     if not isinstance(value, str) or len(value) > MOST_CHARACTERS:
@@ -100,11 +100,11 @@ def _told(name: str, value: object, fields: dict[str, Field]) -> bool:
 
 
 class Guide:
-    """Asks and recommends.
+    """Chooses the items to ask about and to recommend.
 
     Args:
         recommender: a model for new users.
-        topk: items in the list.
+        topk: the number of items in the list.
     """
 
     def __init__(self, recommender: Recommender, topk: int) -> None:
@@ -115,12 +115,12 @@ class Guide:
         self._details = [name for name in columns if name != self._title]
 
     def answer(self, said: Said) -> dict[str, list[dict[str, Any]]]:
-        """What the page shows.
+        """The items that the page shows.
 
         Returns:
-            ``ask``: items to ask about next; ``recommended``: the list, best first. Each item has
-            its ``token``, ``title`` and ``details`` (names and texts); those of the list have
-            their ``score``, too.
+            ``ask`` has the items to ask about next, and ``recommended`` the list, best first. Each
+            item has its ``token``, ``title`` and ``details`` (names and texts); an item of the list
+            also has its ``score``.
         """
         model, item = self._recommender, self._recommender.item
         users = pd.DataFrame([{model.user: VISITOR, **said.profile}])

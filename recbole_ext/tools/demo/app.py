@@ -1,4 +1,4 @@
-"""The page as a web application, which keeps nothing between requests."""
+"""The web application of the page; it stores nothing between requests."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from recbole_ext.tools.demo.answers import Guide, Said, read_said
 from recbole_ext.tools.demo.form import Form, form_of
 from recbole_ext.tools.new_users import Recommender
 
-MOST_BYTES = 64 * 1024  # of a request
+MOST_BYTES = 64 * 1024  # the longest request
 POLICY = {
     "default-src": "'none'",
     "script-src": "'self'",
@@ -38,13 +38,13 @@ HEADERS = {
 
 
 def trusted_hosts(address: IPv4Address) -> list[str] | None:
-    """The names by which the server may be called, so that no other site's name can lead to it.
+    """The host names that a request may have, so that no other site's name can lead to the server.
 
     Args:
-        address: that it listens on.
+        address: the address that the server listens on.
 
     Returns:
-        ``None``, if it listens on all of the machine's: any name.
+        The names; ``None`` allows any name, if the server listens on all addresses.
     """
     if address.is_unspecified:
         return None
@@ -52,16 +52,16 @@ def trusted_hosts(address: IPv4Address) -> list[str] | None:
 
 
 def create_app(recommender: Recommender, topk: int = 10, hosts: list[str] | None = None) -> Flask:
-    """Make the application; the model answers once, so that no visitor waits for it to get ready.
+    """Create the application; the model answers once, so that no visitor waits for its start.
 
-    ``GET /`` is the page; ``POST /answer`` takes JSON, ``{"profile": {field: text}, "ratings":
-    [[item, number], …], "skipped": [item, …]}``, each of which may be left out, and answers as
-    :meth:`recbole_ext.tools.demo.answers.Guide.answer` does, or with ``{"error": text}``.
+    ``GET /`` returns the page. ``POST /answer`` takes JSON, ``{"profile": {field: text}, "ratings":
+    [[item, number], …], "skipped": [item, …]}``, whose keys are optional. It returns the result of
+    :meth:`recbole_ext.tools.demo.answers.Guide.answer`, or ``{"error": text}``.
 
     Args:
         recommender: a model for new users.
-        topk: items in the list.
-        hosts: see :func:`trusted_hosts`.
+        topk: the number of items in the list.
+        hosts: the allowed host names, from :func:`trusted_hosts`.
 
     Raises:
         ValueError: if the model cannot place new users, or ``topk`` is below 1.
@@ -89,7 +89,7 @@ def create_app(recommender: Recommender, topk: int = 10, hosts: list[str] | None
 
 
 def _said(form: Form, items: Mapping[str, int]) -> Said:
-    """What the request says; one that cannot be used ends here."""
+    """The content of the request; a request that cannot be used is aborted."""
     if not request.is_json:  # which the page of another site cannot send
         abort(415, "the request must be application/json")
     try:
@@ -105,7 +105,7 @@ def _said(form: Form, items: Mapping[str, int]) -> Said:
 
 
 def _error(error: HTTPException) -> tuple[Response, int]:
-    """What went wrong; of a fault of the server's only that it is in its log."""
+    """The answer to an error; for a fault of the server it only points to the log."""
     status = error.code or 500
     text = error.description if status < 500 else "the server failed; its log says why"
     return jsonify(error=text), status

@@ -1,4 +1,4 @@
-"""What the page offers: the fields of a profile and the ratings to choose from, as the data's."""
+"""The form of the page: the fields of a profile and the ratings to choose from."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from torch import Tensor
 
 from recbole_ext.tools.new_users import Recommender
 
-MOST_CHOICES = 11  # buttons of an item; more ratings than these are thinned out
-MOST_OPTIONS = 2000  # tokens of a field to choose from; of more, one is typed
+MOST_CHOICES = 11  # the most buttons of an item; more ratings are thinned out
+MOST_OPTIONS = 2000  # a field with more tokens is typed, not chosen from a list
 
 
 @dataclass(frozen=True)
 class Field:
-    """Something that describes a user.
+    """A field that describes a user.
 
     Attributes:
-        name: the data's.
-        tokens: to choose from; none: it is typed.
-        several: what stands between several tokens; ``None``: there is one.
-        bounds: of a number; ``None``: it is text.
+        name: the field's name in the data.
+        tokens: the values to choose from; empty if the value is typed.
+        several: the separator between several tokens; ``None`` if there is only one token.
+        bounds: the least and the largest number; ``None`` for text.
     """
 
     name: str
@@ -40,12 +40,12 @@ class Field:
 
 @dataclass(frozen=True)
 class Form:
-    """What a visitor can say.
+    """The fields and ratings that a visitor may choose.
 
     Attributes:
-        fields: of the profile; none: the model looks at ratings only.
+        fields: the fields of the profile; empty if the model uses ratings only.
         choices: the ratings to choose from, lowest first.
-        likes: having rated is all that counts; there is one choice.
+        likes: whether only the fact of a rating counts, so that there is one choice.
     """
 
     fields: list[Field]
@@ -76,7 +76,7 @@ def rating_choices(ratings: Tensor) -> list[float]:
 
 
 def words(name: str) -> str:
-    """A column's name to read: ``movie_title`` is ``movie title``."""
+    """The words of a column's name: ``movie_title`` gives ``movie title``."""
     return re.sub(r"[\s_]+", " ", name).strip()
 
 
@@ -90,7 +90,7 @@ def title_column(columns: list[str]) -> str | None:
 
 
 def _ratings(recommender: Recommender, value: str) -> Tensor:
-    """Those of the data, within the model's range if it has one."""
+    """The ratings of the data that lie within the model's range, if it has one."""
     ratings: Tensor = recommender.dataset.inter_feat[value]
     low, high = getattr(recommender.model, "rating_range", (-math.inf, math.inf))
     return ratings[(ratings >= low) & (ratings <= high)]
@@ -109,7 +109,7 @@ def _field(recommender: Recommender, name: str) -> Field:
 
 
 def _order(token: str) -> tuple[float, str]:
-    """Numbers first, by size."""
+    """The sorting key of a token; numbers come first, by size."""
     try:
         number = float(token)
     except ValueError:

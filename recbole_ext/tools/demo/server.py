@@ -11,19 +11,19 @@ from recbole_ext.tools.demo.app import MOST_BYTES
 
 
 def create_server(app: Flask, host: str, port: int) -> Any:
-    """Listen.
+    """Create a server that listens.
 
     Args:
-        app: what :func:`recbole_ext.tools.demo.app.create_app` made.
+        app: the application, from :func:`recbole_ext.tools.demo.app.create_app`.
         host: an address of this machine.
-        port: 0: any that is free.
+        port: the port; 0 takes any that is free.
 
     Returns:
-        waitress's server, whose ``run`` serves until Ctrl-C and whose ``effective_port`` tells
-        where.
+        waitress's server, whose ``run`` serves until Ctrl-C, and whose ``effective_port`` is the
+        port.
 
     Raises:
-        OSError: if the address is not this machine's or the port is taken.
+        OSError: if the address is not one of this machine, or the port is taken.
     """
     try:
         return waitress.create_server(

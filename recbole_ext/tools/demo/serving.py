@@ -1,4 +1,4 @@
-"""A page in the browser that asks for ratings and shows the list change: ``recbole-ext demo``."""
+"""Serve a page that asks for ratings and shows recommendations: ``recbole-ext demo``."""
 
 from __future__ import annotations
 
@@ -8,29 +8,31 @@ from ipaddress import IPv4Address
 from logging import getLogger
 
 DESCRIPTION = """\
-Serve a page in the browser: rate the items it asks for, and watch the recommendations change.
+Serve a page in the browser, on which you rate items and watch the recommendations change.
 
     recbole-ext demo saved/MeLU-….pth
 
-It needs Flask and waitress: pip install 'recbole_ext[demo]'. Only this machine can reach it, unless
---host says otherwise; nothing that is typed into it is kept.
+The command needs Flask and waitress: pip install 'recbole_ext[demo]'. Only this machine can reach
+the page, unless --host says otherwise. The page keeps nothing that is typed into it.
 """
 TAKES_SETTINGS = False
 NEEDED = {"flask": "Flask", "waitress": "waitress"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The checkpoint, and where the page is served."""
-    parser.add_argument("checkpoint", help="as its run printed it")
-    parser.add_argument("--port", type=_port, default=8000, help="0: any that is free")
+    """Declare the checkpoint, the address of the page and the length of its list."""
+    parser.add_argument("checkpoint", help="path of the run's checkpoint")
+    parser.add_argument(
+        "--port", type=_port, default=8000, help="port to listen on; 0 takes any that is free"
+    )
     parser.add_argument(
         "--host",
         type=IPv4Address,
         default=IPv4Address("127.0.0.1"),
         metavar="ADDRESS",
-        help="of this machine, to listen on; 0.0.0.0: on all of them",
+        help="address of this machine to listen on; 0.0.0.0 listens on all addresses",
     )
-    parser.add_argument("--topk", type=int, default=10, help="items in the list")
+    parser.add_argument("--topk", type=int, default=10, help="number of items in the list")
 
 
 def main(options: argparse.Namespace) -> str:

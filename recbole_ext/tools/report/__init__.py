@@ -1,4 +1,4 @@
-"""One page about one or several runs: everything that is known of them, in one file."""
+"""A report on one or several runs, as one page in one file."""
 
 from recbole_ext.tools.report.evaluated_run import evaluate_run
 from recbole_ext.tools.report.writing import chapter, write_report

@@ -1,4 +1,4 @@
-"""The report's pictures, which the docs' figures share; none needs a screen or a fixed folder."""
+"""The pictures of the report and of the documentation; drawing them needs no screen."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _STYLE = {
 
 @mpl.rc_context(_STYLE)
 def picture(figure: Figure, alt: str) -> Chart:
-    """A figure as it goes into a page: an image, in which nothing runs, with its text in words."""
+    """A figure as an image for a page, with a description in words."""
     file = io.BytesIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # the reader's fonts may have it
@@ -77,7 +77,7 @@ def learning_curves(points: Sequence[Point], metrics: Sequence[str], best: int) 
 def compared_curves(
     curves: Mapping[str, Sequence[Point]], metric: str, dashed: Collection[str] = ()
 ) -> Figure:
-    """One metric of several runs, against epochs and against seconds; some lines dashed."""
+    """One metric of several runs, against epochs and against seconds; ``dashed`` names lines."""
     figure, axes = _panels(2, height=3.6, sharey=True)
     for axis, against in zip(axes, ("epoch", "seconds"), strict=True):
         for name, points in curves.items():
@@ -94,8 +94,8 @@ def histograms(values: Mapping[str, NDArray[Any]], counted: Sequence[str], log: 
     """A panel for each array: bars for a few distinct numbers, else a histogram.
 
     Args:
-        values: by the label of its axis; each of shape: [n]
-        counted: what is counted in each panel.
+        values: the arrays by the label of their axis, each of shape: [n]
+        counted: the label of the counts in each panel.
         log: whether the counts' axis is logarithmic.
     """
     figure, axes = _panels(len(values), height=2.6)
@@ -136,9 +136,9 @@ def lambda_by_epoch(
     """λ by frequency and epoch: a heat map for each side, or a line where a side has one λ.
 
     Args:
-        tables: what :func:`recbole_ext.lambda_opt.lambda_network.dump.read_dump` read.
-        counts: by side, the training ratings of each row, shape: [n_rows]
-        groups: of rows, rarest first; fewer if there are fewer rows.
+        tables: λ by side, from :func:`recbole_ext.lambda_opt.lambda_network.dump.read_dump`.
+        counts: the training ratings of each row by side, each of shape: [n_rows]
+        groups: the number of groups of rows, rarest first; fewer if there are fewer rows.
         best: the epoch of the checkpoint, marked by a line.
     """
     figure, axes = _panels(len(tables), height=3.6)
@@ -174,9 +174,10 @@ def attention(
     """MAMO's attention by group of users, a heat map for each field, and the use of its slots.
 
     Args:
-        groups: by field, what :func:`recbole_ext.meta.judging.attention.attention_by_group` found.
-        use: what ``slot_use`` found; ``None`` leaves the bars out.
-        width: in inches.
+        groups: the results of :func:`recbole_ext.meta.judging.attention.attention_by_group`, by
+            field.
+        use: the result of ``slot_use``; ``None`` leaves the bars out.
+        width: width of the figure in inches.
     """
     bars = [] if use is None else [max(6, sum(map(len, groups.values())) // 4)]
     widths = [*(max(2, len(rows)) for rows in groups.values()), *bars]

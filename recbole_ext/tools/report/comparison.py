@@ -25,16 +25,16 @@ from recbole_ext.tools.report.settings_section import changed, whole
 
 @dataclass(frozen=True)
 class Outline:
-    """What a comparison keeps of a run, whose data and weights are large.
+    """The part of a run that a comparison keeps, without its data and weights.
 
     Attributes:
-        name: its place in the report and its model.
-        title: its model and data set.
+        name: the run's place in the report and its model.
+        title: the model and the data set.
         data: the data set's name.
-        split: alike for runs whose tests are alike.
+        split: a description of the data and its split; runs compare if theirs are equal.
         shares: whether λ took a part of the validation ratings.
         changed: the names of the settings that are not the defaults.
-        settings: all of them.
+        settings: all settings.
     """
 
     name: str
@@ -74,7 +74,7 @@ def outline(run: EvaluatedRun, number: int) -> Outline:
 
 
 def compare(runs: Sequence[Outline]) -> Chapter:
-    """The chapter that stands before those of the single runs."""
+    """The chapter that compares the runs; it comes before their own chapters."""
     sections = [_table(runs), _settings(runs), _curves(runs)]
     facts = Facts.of({"runs": len(runs), "data sets": len({run.data for run in runs})})
     shown = [section for section in sections if section is not None]
@@ -124,7 +124,7 @@ def _row(
 
 
 def _letter(place: int) -> str:
-    """A to Z, then A2 to Z2."""
+    """The letter of a split: A to Z, then A2 to Z2."""
     return chr(ord("A") + place % 26) + (str(place // 26 + 1) if place >= 26 else "")
 
 
@@ -152,7 +152,7 @@ def _settings(runs: Sequence[Outline]) -> Section | None:
 
 
 def _curves(runs: Sequence[Outline]) -> Section | None:
-    """A picture for those with the same data, split and metric."""
+    """One picture for each group of runs with the same data, split and metric."""
     blocks: list[Block] = []
     for split, metric in dict.fromkeys((run.split, run.metric) for run in runs):
         alike = [run for run in runs if (run.split, run.metric) == (split, metric)]

@@ -1,4 +1,4 @@
-"""A run as a report needs it: loaded from its checkpoint, and tested anew."""
+"""A run that is loaded from its checkpoint and tested again, for a report."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ class EvaluatedRun:
     """A run, loaded and tested.
 
     Attributes:
-        path: of its checkpoint.
-        checkpoint: as it was read.
-        config: of the run.
-        model: with the checkpoint's weights.
-        trainer: never trains here.
-        dataset: all of the data, after filtering.
+        path: path of the checkpoint.
+        checkpoint: content of the checkpoint.
+        config: settings of the run.
+        model: the model with the checkpoint's weights.
+        trainer: the trainer, which only evaluates here.
+        dataset: all data after filtering.
         parts: the training, validation and test interactions; a part may be missing.
         counts: training ratings of users, shape: [n_users], and of items, shape: [n_items].
         test: RecBole's test result.
         record: the test's seconds, frequency groups and scenarios.
-        curve: its learning curve; empty if there is none.
-        curve_problem: why there is none.
+        curve: the learning curve; empty if it cannot be read.
+        curve_problem: the reason why the curve cannot be read.
     """
 
     path: Path
@@ -66,7 +66,7 @@ class EvaluatedRun:
 
     @property
     def groups(self) -> int:
-        """How many frequency groups are shown."""
+        """The number of frequency groups that are shown."""
         return self.config["frequency_groups"] or GROUPS
 
     @property
@@ -86,11 +86,11 @@ class EvaluatedRun:
 
 
 def evaluate_run(path: str | Path) -> EvaluatedRun:
-    """Load a checkpoint and its data, and test it; nothing that belongs to the run is changed.
+    """Load a checkpoint and its data, and test it; no file of the run is changed.
 
     Raises:
-        FileNotFoundError: if the checkpoint or its data set is not there.
-        ValueError: if it is damaged, of an unknown model, or the data set is not what it was.
+        FileNotFoundError: if the checkpoint or its data set does not exist.
+        ValueError: if the checkpoint is damaged, its model is unknown, or the data set has changed.
     """
     checkpoint = load_checkpoint(path, "cpu")
     if "best_file" in checkpoint:
@@ -147,7 +147,7 @@ def _load(path: str | Path) -> tuple[Config, AbstractRecommender, Dataset, list]
 
 
 def _trainer(config: Config, model: AbstractRecommender, path: Path) -> Trainer:
-    config["checkpoint_dir"] = str(path.parent)  # is made where it is missing
+    config["checkpoint_dir"] = str(path.parent)  # RecBole makes this folder if it is missing
     config["log_wandb"] = False
     return trainer_of(config)(config, model)
 

@@ -1,4 +1,4 @@
-"""What a report says of particular models: learnt λ, memories, evidence items."""
+"""The sections for particular models: learnt λ, memories, evidence items."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from recbole_ext.tools.report.page import Block, Note, Section, Table, cell
 
 SIDES = ("user", "item")
 EVIDENCE = 20
-ALIKE = 0.005  # a slot's attention spreads less over users: all attend alike
-MOST_VALUES = 80  # of a field, in a heat map of attention
-VALUES_ABREAST = 45  # values of fields side by side in one picture
+ALIKE = 0.005  # users attend alike if no slot's attention spreads more over them
+MOST_VALUES = 80  # a field with more values has no heat map of attention
+VALUES_ABREAST = 45  # the most values of fields side by side in one picture
 
 
 def strengths(run: EvaluatedRun) -> Section | None:
-    """λ of each side: its size, its distribution, its course; of runs with a ``LambdaNetwork``."""
+    """The size, distribution and course of λ, for runs with a ``LambdaNetwork``."""
     state = run.checkpoint.get("modules", {}).get("lambda_network")
     if state is None:
         return None
@@ -51,7 +51,7 @@ def strengths(run: EvaluatedRun) -> Section | None:
 
 
 def memory(run: EvaluatedRun) -> Section | None:
-    """Who attends to which slot, and what slots hold; of MAMO."""
+    """The attention on MAMO's memory slots, and their content."""
     if not isinstance(run.model, MAMO):
         return None
     use = slot_use(run.model)
@@ -78,7 +78,7 @@ def memory(run: EvaluatedRun) -> Section | None:
 
 
 def evidence(run: EvaluatedRun) -> Section | None:
-    """Which items to ask a new user about; of meta-learners."""
+    """The items to ask a new user about, for meta-learners."""
     if not run.adapts:
         return None
     rows = evidence_candidates(run.model, run.dataset, EVIDENCE)
@@ -146,7 +146,7 @@ def _by_group(run: EvaluatedRun, found: dict[str, Tensor]) -> list[Block]:
 
 
 def _course(run: EvaluatedRun) -> list[Block]:
-    """λ by frequency and epoch, where the run kept it."""
+    """The picture of λ by frequency and epoch, or a note if the run did not keep it."""
     folder = dump_folder(run.path)
     try:
         tables, counts = read_dump(folder), read_counts(folder)
@@ -175,7 +175,7 @@ def _groups(run: EvaluatedRun) -> tuple[dict[str, list[dict[str, Any]]], list[st
 
 
 def _packs(groups: dict[str, list[Any]]) -> list[dict[str, list[Any]]]:
-    """Fields by pictures: as many side by side as can be read, those with most values first."""
+    """The fields of each picture, which has as many as can be read; long fields come first."""
     packs: list[dict[str, list[Any]]] = [{}]
     for field in sorted(groups, key=lambda name: -len(groups[name])):
         if packs[-1] and sum(map(len, packs[-1].values())) + len(groups[field]) > VALUES_ABREAST:

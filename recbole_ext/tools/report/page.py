@@ -1,4 +1,4 @@
-"""What a report is made of, and the page it becomes; everything that is shown is escaped."""
+"""The elements of a report and the page that is made of them; all shown text is escaped."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LONG = 60  # characters: such a text needs a wide column, on a phone too
 
 @dataclass(frozen=True)
 class Cell:
-    """One value of a table, as text; numbers stand at the right, the best of a kind is bold."""
+    """One value of a table, as text; numbers are aligned right, the best of a kind is bold."""
 
     text: str
     is_number: bool = False
@@ -25,7 +25,7 @@ class Cell:
 
     @property
     def kind(self) -> str:
-        """How the cell is laid out."""
+        """The layout of the cell: ``number``, ``long`` or ``text``."""
         return "number" if self.is_number else "long" if len(self.text) > LONG else "text"
 
 
@@ -44,7 +44,7 @@ def cell(value: Any, form: str = ".4f", best: bool = False) -> Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under a header; ``marked`` are the rows that stand out."""
+    """Rows under a header; ``marked`` has the numbers of the rows that are highlighted."""
 
     kind: ClassVar[str] = "table"
     columns: list[str]
@@ -66,7 +66,7 @@ class Table:
         return cls(columns, cells, caption, frozenset(marked))
 
     def is_numeric(self, column: int) -> bool:
-        """Whether a column's header stands at the right."""
+        """Whether a column's header is aligned right."""
         return bool(self.rows) and all(row[column].is_number for row in self.rows)
 
 
@@ -125,10 +125,10 @@ class Section:
     """A part of a report.
 
     Attributes:
-        key: names the section within its run, in the page's addresses.
-        title: its heading.
-        meaning: for somebody new, what it shows and how to read it.
-        blocks: what it shows.
+        key: name of the section within its run, for the page's addresses.
+        title: heading of the section.
+        meaning: explains to a newcomer what the section shows and how to read it.
+        blocks: content of the section.
     """
 
     key: str
@@ -139,7 +139,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Chapter:
-    """All that is said of one run, or of all of them together."""
+    """The sections on one run, or on all runs together."""
 
     title: str
     subtitle: str
@@ -148,7 +148,7 @@ class Chapter:
 
 
 def render(title: str, subtitle: str, chapters: Sequence[Chapter]) -> str:
-    """The page as HTML: one file, without scripts and without anything to fetch."""
+    """The page as HTML, in one file that has no scripts and fetches nothing."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,

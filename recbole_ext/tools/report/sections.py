@@ -1,4 +1,4 @@
-"""What every run's report says: data, results, curves, frequency groups, time."""
+"""The sections for every run: data, results, curves, frequency groups, time."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def splits_validation(run: EvaluatedRun) -> bool:
 
 
 def data(run: EvaluatedRun) -> Section:
-    """Sizes, ratings, and how many training ratings users and items have."""
+    """The size of the data, its ratings, and the training ratings of users and items."""
     dataset, counts = run.dataset, dict(zip(("user", "item"), run.counts, strict=True))
     facts = {
         "users": dataset.user_num - 1,  # without RecBole's padding
@@ -68,7 +68,7 @@ def data(run: EvaluatedRun) -> Section:
 
 
 def results(run: EvaluatedRun) -> Section:
-    """Validation as the checkpoint holds it, and the test made anew."""
+    """The validation result in the checkpoint, and the result of the new test."""
     valid, scenarios = run.valid, (*SCENARIOS, TRAINED)
     test = {
         k: v for k, v in run.test.items() if not k.startswith(tuple(f"{s} " for s in scenarios))
@@ -95,7 +95,7 @@ def results(run: EvaluatedRun) -> Section:
 
 
 def scenarios(run: EvaluatedRun) -> Section | None:
-    """Errors and nDCG by scenario, the model beside the floors; of cold-start models."""
+    """Errors and nDCG by scenario, the model beside the baselines, for cold-start models."""
     rows = run.record.scenarios
     if not rows:
         return None
@@ -135,14 +135,14 @@ def curves(run: EvaluatedRun) -> Section:
 
 
 def curve_metrics(curve: Iterable[Point], first: str) -> list[str]:
-    """What all points of a curve measure: the named metric, the loss, then the rest."""
+    """The names that all points of a curve have: the first metric, the loss, then the rest."""
     points = list(curve)
     names = [k for k in points[0] if k not in ("epoch", "seconds") and all(k in p for p in points)]
     return sorted(names, key=lambda name: (name != first, name != "train_loss"))
 
 
 def frequency(run: EvaluatedRun) -> Section | None:
-    """The test by groups of users and items; for rankings only."""
+    """The test by frequency groups of users and items, for rankings only."""
     if run.config["eval_type"] == EvaluatorType.VALUE:
         return None
     groups = run.record.frequency_groups
@@ -163,7 +163,7 @@ def frequency(run: EvaluatedRun) -> Section | None:
 
 
 def hardware(run: EvaluatedRun) -> Section:
-    """What trained the run, and how long it took."""
+    """The machine that trained the run, and the time that it took."""
     machine = run.checkpoint.get("machine")
     time = {
         "training, validation (s)": cell(run.seconds, ".1f"),
@@ -202,7 +202,7 @@ def _seconds_to(run: EvaluatedRun) -> float | None:
 
 
 def _ratings(dataset: Dataset) -> dict[str, NDArray[Any]]:
-    """The ratings by their label; none where they were not loaded."""
+    """The ratings by their label; empty if they were not loaded."""
     field = dataset.config["RATING_FIELD"]
     if field not in dataset.inter_feat:
         return {}
@@ -224,7 +224,7 @@ def _spread(side: str, counts: Tensor) -> dict[str, Any]:
 
 
 def _by_scenario(rows: list[dict[str, Any]], own: str, metric: str, caption: str) -> Table:
-    """Methods down, scenarios across."""
+    """A table of one metric with a row for each method and a column for each scenario."""
     across = list(dict.fromkeys(row["scenario"] for row in rows))
     methods = list(dict.fromkeys(row["method"] for row in rows))
     value = {(row["method"], row["scenario"]): row[metric] for row in rows}

@@ -1,4 +1,4 @@
-"""The settings of a run: which were chosen, what they mean, and a yaml that repeats the run."""
+"""The settings of a run: the chosen ones, their meaning, and a yaml that repeats the run."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from recbole_ext.settings.yaml_files import PROPERTIES, recbole_folder
 from recbole_ext.tools.report.evaluated_run import EvaluatedRun
 from recbole_ext.tools.report.page import Block, Code, Folded, Note, Section, Table
 
-# What says where and how a run is watched, not what it computes.
+# These settings name a run or say how it is watched; they are not shown as chosen.
 _ASIDE = frozenset(["model", "dataset", "show_progress", "state", "resume_file"])
 _EXPLAINED = re.compile(r"^(\w+):.*?# \((\w+)\)\s*(.*)$", re.MULTILINE)
 
 
 def settings(run: EvaluatedRun) -> Section:
-    """Those that the run or its preset chose first, all of them folded, and the yaml to copy."""
+    """The chosen settings, all settings in a folded table, and the yaml to copy."""
     blocks: list[Block] = []
     chosen = changed(run.config)
     if chosen:
@@ -41,7 +41,7 @@ def changed(config: Config) -> list[dict[str, Any]]:
     """Settings that differ from the defaults, given by the run or by its preset.
 
     Returns:
-        ``setting``, ``value``, ``default`` and who it was ``set by``.
+        A row for each setting, with ``setting``, ``value``, ``default`` and ``set by``.
     """
     internal, external = config.internal_config_dict, config.external_config_dict
     preset = _preset(config)
@@ -60,7 +60,7 @@ def changed(config: Config) -> list[dict[str, Any]]:
 
 
 def whole(config: Config) -> dict[str, Any]:
-    """Every setting as it may be given again, to ``run.py --config_files``."""
+    """All settings in the form that ``--config_files`` of ``recbole-ext run`` takes."""
     given = {**config.internal_config_dict, **config.external_config_dict}
     plain = {key: value for key, value in given.items() if _is_plain(value)}
     named = {"model": config["model"], "dataset": config["dataset"]}
@@ -79,12 +79,12 @@ def _all(config: Config) -> Folded:
 def _repeat(config: Config) -> Folded:
     text = yaml.safe_dump(whole(config), sort_keys=False, allow_unicode=True)
     options = f"--model={config['model']} --dataset={config['dataset']} --config_files=run.yaml"
-    how = Note(f"Save it as run.yaml and repeat the run with: python run.py {options}")
+    how = Note(f"Save it as run.yaml and repeat the run with: recbole-ext run {options}")
     return Folded("The whole yaml, to copy", [how, Code(text)])
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether yaml writes and reads it as it is; RecBole's kinds of models are not settings."""
+    """Whether yaml reads a value as it wrote it; other objects in a config are not settings."""
     try:
         return yaml.safe_load(yaml.safe_dump(value)) == value
     except yaml.YAMLError:
@@ -94,7 +94,7 @@ def _is_plain(value: Any) -> bool:
 def _files(model: str) -> list[Path]:
     """The yaml files with a model's defaults, the most general first.
 
-    LambdaOptMF's are those of every model whose λ it learns, and explain ``frequency_groups``.
+    LambdaOptMF's file is always read: any model may learn λ, and it explains ``frequency_groups``.
     """
     ours, recbole = PROPERTIES / "model", recbole_folder() / "properties"
     files = [ours / "LambdaOptMF.yaml", recbole / "overall.yaml"]
@@ -124,7 +124,7 @@ def _read(path: Path, config: Config) -> dict[str, Any]:
 
 @cache
 def _meanings(model: str) -> dict[str, str]:
-    """What the comments in the yaml files say of each setting."""
+    """The meaning of each setting, from the comments in the yaml files."""
     texts = [path.read_text(encoding="utf-8") for path in _files(model)]
     said = {name: meaning for text in texts for name, _, meaning in _EXPLAINED.findall(text)}
     return {"preset": "Settings of this package by name; they follow below.", **said}

@@ -1,4 +1,4 @@
-"""One page about one or several runs: ``recbole-ext report``."""
+"""Write one page about one or several runs: ``recbole-ext report``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from recbole_ext.tools.report.page import Chapter, Facts, cell, render
 from recbole_ext.tools.report.settings_section import settings
 
 DESCRIPTION = """\
-Write one page about one or several runs, which needs no network to be looked at.
+Write one page about one or several runs. The page is one file and needs no network.
 
     recbole-ext report saved/LambdaOptMF-….pth saved/BPR-….pth --output report.html
 
@@ -39,11 +39,9 @@ PARTS = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The runs and the page."""
-    parser.add_argument(
-        "runs", nargs="+", metavar="RUN", help="a checkpoint, as its run printed it"
-    )
-    parser.add_argument("--output", default="report.html", help="the page's file")
+    """Declare the runs and the output."""
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="path of the run's checkpoint")
+    parser.add_argument("--output", default="report.html", help="file to write the page to")
 
 
 def main(options: argparse.Namespace) -> str:
@@ -57,12 +55,13 @@ def write_report(checkpoints: Sequence[str | Path], output: str | Path) -> None:
     """Test some runs and write their report.
 
     Args:
-        checkpoints: of the runs; none is changed.
+        checkpoints: checkpoints of the runs; they are only read.
         output: the page's file, which ends in ``.html``.
 
     Raises:
-        FileNotFoundError: if a checkpoint, its data set or the output's folder is not there.
-        ValueError: if a checkpoint is damaged or does not fit its data, or the ending is another.
+        FileNotFoundError: if a checkpoint, its data set or the output's folder does not exist.
+        ValueError: if a checkpoint is damaged or does not fit its data, or ``output`` has another
+            ending.
     """
     from recbole_ext import __version__
 
@@ -73,7 +72,7 @@ def write_report(checkpoints: Sequence[str | Path], output: str | Path) -> None:
         run = evaluate_run(path)
         chapters.append(chapter(run, f"{number}. " * (len(checkpoints) > 1)))
         outlines.append(outline(run, number))
-        del run  # with its data, before the next run's are loaded
+        del run  # frees its data before the next run's are loaded
     if len(chapters) > 1:
         chapters.insert(0, compare(outlines))
     title = outlines[0].title if len(outlines) == 1 else f"{len(outlines)} runs"
@@ -82,7 +81,7 @@ def write_report(checkpoints: Sequence[str | Path], output: str | Path) -> None:
 
 
 def chapter(run: EvaluatedRun, number: str = "") -> Chapter:
-    """All that is said of one run; ``number`` stands before its title."""
+    """The chapter on one run; ``number`` comes before its title."""
     metric = run.metric
     facts = {
         f"test {metric}": run.test.get(metric),

@@ -15,17 +15,17 @@ from recbole_ext.tools.search.task import Task
 
 
 class JournaledTuning(HyperTuning):
-    """RecBole's ``HyperTuning``, which writes its trials down and survives those that fail.
+    """RecBole's ``HyperTuning`` with a journal of its trials; a failed trial does not end it.
 
     Args:
-        task: what a trial trains.
-        space: what is tried.
-        journal: trials that are there are not run again.
+        task: the task that each trial trains.
+        space: the space that is searched.
+        journal: the journal of trials; a trial in it is not run again.
         algorithm: ``exhaustive``, ``random`` or ``bayes``.
-        most: the most trials, of ``random`` and ``bayes``.
-        patience: trials without progress before the search ends.
-        seed: of what is drawn.
-        tell: is told each trial as it ends.
+        most: the maximum number of trials of ``random`` and ``bayes``.
+        patience: the number of trials without progress that ends the search.
+        seed: seed of the random choice of trials.
+        tell: called with each trial when it ends.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class JournaledTuning(HyperTuning):
         self.early_stop_fn = _no_progress(patience)
 
     def run(self) -> None:
-        """Run all trials; as RecBole's, from a seed and without hyperopt's hold of the output."""
+        """Run all trials like RecBole's method, but from a seed and without a progress bar."""
         from hyperopt import fmin
 
         fmin(
@@ -59,7 +59,7 @@ class JournaledTuning(HyperTuning):
         )
 
     def trial(self, params: dict[str, Any]) -> dict[str, Any]:
-        """Run one trial, or look it up; in the place of RecBole's."""
+        """Run one trial, or look it up in the journal; it replaces RecBole's method."""
         chosen = {name: self._value(name, drawn) for name, drawn in params.items()}
         trial = self.journal.find(chosen)
         if trial is None:
@@ -78,7 +78,7 @@ class JournaledTuning(HyperTuning):
 
 
 def hyperopt_space(space: Space) -> dict[str, Any]:
-    """A space in hyperopt's terms; of a choice, the place of the value."""
+    """The space in hyperopt's form; a choice is searched by the index of its value."""
     from hyperopt import hp
 
     kinds = {
@@ -91,7 +91,7 @@ def hyperopt_space(space: Space) -> dict[str, Any]:
 
 
 def _no_progress(patience: int) -> Callable:
-    """Stop after so many trials without a better one; hyperopt's own stumbles over an infinity."""
+    """Stop after ``patience`` trials without progress; hyperopt's own stop fails on infinities."""
     best, since = math.inf, 0
 
     def stop(trials: Any, *_: Any) -> tuple[bool, list]:

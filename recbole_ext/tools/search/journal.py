@@ -1,4 +1,4 @@
-"""The trials of a search, each written down when it ends, so that none is lost or repeated."""
+"""The journal of a search: each trial is written when it ends, so that none is lost or repeated."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ STATUSES = ("done", "stopped", "failed")
 
 @dataclass(frozen=True)
 class Trial:
-    """One combination of hyper-parameters and what came of it.
+    """One combination of hyper-parameters and its result.
 
     Attributes:
         settings: the hyper-parameters.
         status: ``done``; ``stopped`` early by the scheduler; or ``failed``.
-        score: the best validation score, if there is any.
-        epochs: validations seen.
+        score: the best validation score, if there is one.
+        epochs: the number of validations.
         valid: the validation metrics of the best epoch.
-        test: the test metrics of that epoch; only of a trial that is done.
-        seconds: how long it took.
-        error: why it failed.
+        test: the test metrics of that epoch, for a trial that is done.
+        seconds: the duration of the trial.
+        error: the reason of a failure.
     """
 
     settings: dict[str, Any]
@@ -39,17 +39,17 @@ class Trial:
 
 
 class Journal:
-    """A file of trials, one a line after a line that says which search they are of.
+    """A file with one line for each trial, after a first line that identifies the search.
 
     Args:
-        path: of the file.
-        search: what all trials have in common.
-        resume: take up the trials that are there; otherwise there must be no such file.
+        path: path of the file.
+        search: the properties that all trials share.
+        resume: whether to continue with the trials in the file; otherwise no file may exist.
 
     Raises:
-        FileExistsError: if there is a file and it is not to be resumed.
-        FileNotFoundError: if there is none to be resumed.
-        ValueError: if it is of another search.
+        FileExistsError: if the file exists and ``resume`` is false.
+        FileNotFoundError: if the file does not exist and ``resume`` is true.
+        ValueError: if the file is no journal, or the journal of another search.
     """
 
     def __init__(self, path: Path, search: dict[str, Any], resume: bool) -> None:
@@ -66,7 +66,7 @@ class Journal:
             append_line(path, {"search": search})
 
     def add(self, trial: Trial) -> None:
-        """Write a trial down before anything else happens."""
+        """Add a trial, and wait until it is on the disk."""
         self.trials.append(trial)
         append_line(self.path, asdict(trial))
 
@@ -84,7 +84,7 @@ class Journal:
             raise FileNotFoundError(f"there is no search to resume: {self.path}")
         try:
             first, *rest = read_lines(self.path)
-            then = first["search"]
+            then = dict(first["search"])
             self.trials = [Trial(**line) for line in rest]
         except (ValueError, KeyError, TypeError):
             raise ValueError(f"{self.path} is no journal of a search") from None

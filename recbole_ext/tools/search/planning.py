@@ -1,4 +1,4 @@
-"""A search that has been checked before anything is trained."""
+"""The checks of a search before anything is trained, and the plan that they return."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class Plan:
     """A search that has been checked.
 
     Attributes:
-        task: what a trial trains.
-        space: what is tried.
+        task: the task that each trial trains.
+        space: the space that is searched.
         algorithm: ``exhaustive``, ``random`` or ``bayes``.
-        count: the most trials.
-        chosen: the hyper-parameters of all trials, where they are known beforehand.
+        count: the maximum number of trials.
+        chosen: the hyper-parameters of all trials, if they are known beforehand.
     """
 
     task: Task
@@ -37,8 +37,8 @@ def make_plan(options: Namespace) -> Plan:
     """Check the options, the space and the settings of a search.
 
     Raises:
-        ValueError: naming what does not fit.
-        FileNotFoundError: for a missing params file or folder.
+        ValueError: names what does not fit.
+        FileNotFoundError: if the params file or a folder does not exist.
         ConnectionError: if the cluster cannot be reached.
     """
     space = read_space(options.params_file)
@@ -58,7 +58,7 @@ def make_plan(options: Namespace) -> Plan:
 
 
 def identity(options: Namespace, plan: Plan) -> dict[str, Any]:
-    """What makes two searches the same."""
+    """The properties by which two searches are the same."""
     return {
         "model": plan.task.model,
         "dataset": plan.task.dataset,
@@ -72,7 +72,7 @@ def identity(options: Namespace, plan: Plan) -> dict[str, Any]:
 
 
 def beside(options: Namespace, suffix: str) -> Path:
-    """A file whose name is the table's and more."""
+    """The path of the output file with a suffix added."""
     return Path(options.output_file + suffix)
 
 

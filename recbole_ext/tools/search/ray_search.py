@@ -1,9 +1,9 @@
-"""A search on a Ray cluster, or on this machine as a cluster of one: many trials at once.
+"""A search with many trials at once, on a Ray cluster or on this machine as a cluster of one.
 
-Trials are drawn before the search begins, so that a resumed search has the same ones. Each reports
-every validation, and ASHA stops those that fall behind. A trial is written down where the search
-was started, the moment it ends; a node that is lost takes with it only the trials it was running,
-which are begun again elsewhere.
+Trials are drawn before the search begins, so that a resumed search has the same ones. Each trial
+reports every validation, and ASHA stops the trials that fall behind. The machine that started the
+search writes each trial into the journal when it ends. A lost node costs only the trials that it
+was running; they begin again on another node.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ from recbole_ext.tools.search.journal import Journal, Trial
 from recbole_ext.tools.search.task import Task
 
 SECONDS_TO_CONNECT = 5.0
-RETRIES = 3  # of a trial whose node is lost
-MOST_VALIDATIONS = 100_000  # the model's own epochs and early stopping are the limit
+RETRIES = 3  # a trial begins again so many times if its node is lost
+MOST_VALIDATIONS = 100_000  # ASHA needs a limit; a model's epochs and early stopping come first
 PACKAGE_ROOT = str(Path(__file__).resolve().parents[3])
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """Where trials run and what each is given.
+    """The cluster and the resources of each trial.
 
     Attributes:
         address: ``host:port`` of a running cluster; ``None`` for this machine.
-        cpus_per_trial: threads of a trial.
-        gpus_per_trial: shares of GPUs; ``None`` for 1 where this machine has one, else 0.
-        max_concurrent: the most trials at once; ``None`` for as many as there is room for.
-        grace: validations before a trial may be stopped.
+        cpus_per_trial: the number of threads of a trial.
+        gpus_per_trial: the GPUs or the share of a GPU of a trial; ``None`` for 1 if there is one.
+        max_concurrent: the maximum number of trials at once; ``None`` for what the cluster holds.
+        grace: the number of validations before a trial may be stopped.
     """
 
     address: str | None
@@ -48,7 +48,7 @@ class Cluster:
 
     @property
     def resources(self) -> dict[str, float]:
-        """What Ray is asked for, for each trial."""
+        """The resources that Ray reserves for each trial."""
         gpus = self.gpus_per_trial
         if gpus is None:
             gpus = 1.0 if torch.cuda.is_available() else 0.0
@@ -65,15 +65,15 @@ def search(
     """Run the trials that the journal lacks.
 
     Args:
-        task: what a trial trains.
+        task: the task that each trial trains.
         chosen: the hyper-parameters of all trials.
-        journal: where they are written down.
-        cluster: where they run.
-        tell: is told each trial as it ends.
+        journal: the journal, into which each trial is written.
+        cluster: the cluster that runs the trials.
+        tell: called with each trial when it ends.
 
     Raises:
         ConnectionError: if the cluster cannot be reached.
-        ValueError: if no machine of it has what a trial is to be given.
+        ValueError: if no machine of the cluster has the resources of a trial.
         RuntimeError: if the search is interrupted.
     """
     import ray
@@ -102,7 +102,7 @@ def search(
                 ),
                 callbacks=[_journal_callback(journal, task.bigger, tell)],
                 max_failures=RETRIES,
-                reuse_actors=False,  # a process whose trial was stopped may still be at it
+                reuse_actors=False,  # the process of a stopped trial may still be training
                 raise_on_failed_trial=False,
                 storage_path=folder,
                 verbose=0,
@@ -110,14 +110,14 @@ def search(
         finally:
             ray.shutdown()
     ended = sum(journal.find(settings) is not None for settings in chosen)
-    if ended < len(chosen):  # Ray takes an interruption for an end
+    if ended < len(chosen):  # Ray returns after an interruption as after the end
         raise RuntimeError(
             f"interrupted: {ended} of {len(chosen)} trials have ended; give --resume to go on"
         )
 
 
 def _run_trial(config: dict[str, Any], task: Task, threads: int) -> None:
-    """On a worker: report each validation, and at the end the trial."""
+    """Train on a worker; it reports each validation, and at the end the trial."""
     import ray
     from ray.air import session
 
@@ -131,7 +131,7 @@ def _run_trial(config: dict[str, Any], task: Task, threads: int) -> None:
         last["score"] = score
         session.report({"score": score, "epoch": epoch})
 
-    gpus = ",".join(str(gpu) for gpu in ray.get_gpu_ids())  # RecBole would take the first
+    gpus = ",".join(str(gpu) for gpu in ray.get_gpu_ids())  # RecBole would take the first GPU
     given = {**config["chosen"], **({"gpu_id": gpus} if gpus else {})}
     trial = replace(task.train(given, report), settings=config["chosen"])
     session.report({"score": last["score"], "trial": trial})
@@ -141,13 +141,13 @@ def _journal_callback(journal: Journal, bigger: bool, tell: Callable[[Trial], No
     from ray.tune import Callback
 
     class JournalCallback(Callback):
-        """Writes each trial down as it ends."""
+        """Writes each trial into the journal when it ends."""
 
         def __init__(self) -> None:
             self.scores: dict[str, list[float]] = {}
 
         def on_trial_start(self, iteration: int, trials: Any, trial: Any, **_: Any) -> None:
-            self.scores[trial.trial_id] = []  # anew where a node was lost
+            self.scores[trial.trial_id] = []  # a trial begins again if its node was lost
 
         def on_trial_result(
             self, iteration: int, trials: Any, trial: Any, result: dict, **_: Any
@@ -179,11 +179,11 @@ def _journal_callback(journal: Journal, bigger: bool, tell: Callable[[Trial], No
 
 
 def check_reachable(address: str) -> None:
-    """Make sure that something answers at a cluster's address.
+    """Check that a cluster answers at an address.
 
     Raises:
-        ValueError: if it is no address.
-        ConnectionError: if nothing answers within seconds.
+        ValueError: if the address is not ``host:port``.
+        ConnectionError: if nothing answers within a few seconds.
     """
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit() or "/" in host:
@@ -198,7 +198,7 @@ def check_reachable(address: str) -> None:
 
 
 def _connect(cluster: Cluster) -> None:
-    """Join a cluster, or begin one on this machine."""
+    """Join a cluster, or start one on this machine."""
     import ray
 
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")

@@ -1,4 +1,4 @@
-"""One search from its options to its report: ``recbole-ext search``."""
+"""Search the hyper-parameters of a model: ``recbole-ext search``."""
 
 from __future__ import annotations
 
@@ -28,56 +28,64 @@ A params file has a line for each hyper-parameter:
   dropout_prob uniform 0,0.5            hidden_size quniform 32,256,32
   weight_decay loguniform -11.5,-6.9    (natural logarithms of the ends)
 Any other hyper-parameter, the same in all trials, is given as --key=value.
-Beside --output_file FILE (a table of the trials) stand FILE.jsonl, each trial as it ended, and
-FILE.yaml, the best trial's hyper-parameters for --config_files of recbole-ext run.
+A search writes three files: --output_file FILE is a table of the trials, FILE.jsonl has a line for
+each trial, and FILE.yaml the best trial's hyper-parameters for --config_files of recbole-ext run.
 """
 TAKES_SETTINGS = True
 PATIENCE = 10
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """RecBole's options, and those of the two tools."""
+    """Declare RecBole's options, and those of Hyperopt and Ray."""
     add_model_arguments(parser)
-    parser.add_argument("--params_file", default="hyper.test", help="what to search")
-    parser.add_argument("--output_file", default="hyper.result", help="the table of the trials")
-    parser.add_argument("--display_file", help="a page (.html) with pictures of the search")
+    parser.add_argument("--params_file", default="hyper.test", help="file with the space to search")
+    parser.add_argument(
+        "--output_file", default="hyper.result", help="file to write the table of trials to"
+    )
+    parser.add_argument("--display_file", help="file (.html) to draw the search on")
     parser.add_argument("--tool", choices=["Hyperopt", "Ray"], default="Hyperopt")
     parser.add_argument(
         "--algo",
         choices=["exhaustive", "random", "bayes"],
-        help="default: exhaustive where all is choice; else bayes, with Ray random",
+        help="by default exhaustive if every line is a choice, else bayes, or random with Ray",
     )
     parser.add_argument(
-        "--num_samples", type=int, help="trials of random and bayes (Hyperopt 100, Ray 10)"
+        "--num_samples",
+        type=int,
+        help="number of trials of random and bayes (default: Hyperopt 100, Ray 10)",
     )
     parser.add_argument(
         "--early_stop",
         type=int,
-        help="Hyperopt: end after so many trials without a better one (10; exhaustive: never)",
+        help="Hyperopt ends after so many trials without a better one (10; exhaustive: never)",
     )
-    parser.add_argument("--search_seed", type=int, default=2020, help="of which trials are drawn")
-    parser.add_argument("--resume", action="store_true", help="go on with an interrupted search")
+    parser.add_argument(
+        "--search_seed", type=int, default=2020, help="seed of the random choice of trials"
+    )
+    parser.add_argument("--resume", action="store_true", help="continue an interrupted search")
     cluster = parser.add_argument_group("with --tool=Ray")
     cluster.add_argument("--ray_address", help="host:port of a running cluster")
-    cluster.add_argument("--max_concurrent", type=int, help="the most trials at once")
-    cluster.add_argument("--cpus_per_trial", type=float, default=1.0)
-    cluster.add_argument("--gpus_per_trial", type=float, help="default: 1 where there is one")
+    cluster.add_argument("--max_concurrent", type=int, help="maximum number of trials at once")
+    cluster.add_argument("--cpus_per_trial", type=float, default=1.0, help="threads of a trial")
+    cluster.add_argument(
+        "--gpus_per_trial", type=float, help="GPUs of a trial (default: 1 if there is one)"
+    )
     cluster.add_argument(
         "--grace_period", type=int, default=10, help="validations before a trial may be stopped"
     )
 
 
 def main(options: Namespace) -> str:
-    """Search, write the files, and say what was found.
+    """Search and write the files; returns the table and the best trial.
 
     Args:
-        options: of :func:`add_arguments`; ``options.settings`` are the hyper-parameters that all
-            trials have in common.
+        options: from :func:`add_arguments`; ``options.settings`` are the hyper-parameters that all
+            trials share.
 
     Raises:
         ValueError: if the space does not fit, before anything is trained; or if all trials fail.
-        FileNotFoundError: for a missing params file or search to resume.
-        FileExistsError: if the output is there.
+        FileNotFoundError: if the params file or the search to resume does not exist.
+        FileExistsError: if the journal exists and ``--resume`` is not given.
         ConnectionError: if the cluster cannot be reached.
         RuntimeError: if the search was interrupted.
     """
@@ -151,7 +159,7 @@ def _report(options: Namespace, task: Task, journal: Journal) -> str:
             + ", ".join(f"{count} {status}" for status, count in counts.items()),
             f"best valid {metric} {best.score:.4f} with {best.settings}",
             f"test of that trial: {tested}",
-            f"python run.py --model={task.model} --dataset={task.dataset} "
+            f"recbole-ext run --model={task.model} --dataset={task.dataset} "
             f"--config_files={best_file}",
         ]
     )

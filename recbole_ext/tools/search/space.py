@@ -1,4 +1,4 @@
-"""A space of hyper-parameters, read from RecBole's params file without evaluating any of it."""
+"""A space of hyper-parameters, read from RecBole's params file; nothing in it runs as code."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from typing import Any
 
 KINDS = ("choice", "uniform", "quniform", "loguniform")
 _NUMBERS = {"uniform": 2, "quniform": 3, "loguniform": 2}
-# Words and paths: a text that reads as a number or a list would not stay a text.
+# A text must look like a word or a path: RecBole would read another one as a number or a list.
 _PLAIN = re.compile(r"([A-Za-z_/.][\w+\-.@/ ]*)?")
-INSIDE = 1e-3  # the ends of an interval are hardly ever drawn
+INSIDE = 1e-3  # a check tries values this far inside an interval: its ends are hardly ever drawn
 Setting = dict[str, Any]
 
 
@@ -24,10 +24,10 @@ class Parameter:
     """One line of the file.
 
     Attributes:
-        name: of the hyper-parameter.
+        name: name of the hyper-parameter.
         kind: ``choice``; ``uniform`` low, high; ``quniform`` low, high, step; or ``loguniform``
             low, high, the natural logarithms of the ends.
-        values: those of a choice, or the numbers of another kind.
+        values: the values of a choice, or the numbers of another kind.
     """
 
     name: str
@@ -35,7 +35,7 @@ class Parameter:
     values: tuple[Any, ...]
 
     def draw(self, generator: random.Random) -> Any:
-        """A value at random."""
+        """A random value."""
         if self.kind == "choice":
             return generator.choice(self.values)
         value = generator.uniform(self.values[0], self.values[1])
@@ -44,7 +44,7 @@ class Parameter:
         return self.settle(value)
 
     def settle(self, value: Any) -> Any:
-        """A value on the grid of ``quniform``, whole where all its numbers are; else unchanged."""
+        """Move a value onto the grid of ``quniform``, whose values are whole if its numbers are."""
         if self.kind != "quniform":
             return value
         low, high, step = self.values
@@ -52,7 +52,7 @@ class Parameter:
         return int(on_grid) if all(float(v).is_integer() for v in self.values) else on_grid
 
     def ends(self) -> list[Any]:
-        """Every value of a choice; of another kind two values, at its ends."""
+        """Every value of a choice, or two values near the ends of an interval."""
         if self.kind == "choice":
             return list(self.values)
         low, high = self.values[:2]
@@ -70,8 +70,8 @@ def read_space(path: str | Path) -> Space:
     """Read a params file: lines such as ``learning_rate choice [0.01,0.001]``.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: naming the file and the line that cannot be read, or if there is none.
+        FileNotFoundError: if the file does not exist.
+        ValueError: names the file and a line that cannot be read; or the file has no line.
     """
     path = Path(path)
     if not path.is_file():
@@ -103,7 +103,7 @@ def every(space: Space) -> list[Setting]:
 
 
 def sample(space: Space, count: int, seed: int) -> list[Setting]:
-    """So many different combinations at random, fewer where there are no more; always the same."""
+    """Different random combinations, ``count`` or all there are; a seed always gives the same."""
     generator, found, seen = random.Random(seed), [], set()
     for _ in range(20 * count):
         setting = {parameter.name: parameter.draw(generator) for parameter in space}
@@ -156,7 +156,7 @@ def _choices(text: str) -> tuple[Any, ...]:
 
 
 def _plain_parts(value: Any) -> list[Any]:
-    """All that a value is made of."""
+    """The numbers and words that a value is made of."""
     if isinstance(value, dict):
         value = [*value, *value.values()]
     if isinstance(value, list | tuple):

@@ -1,4 +1,4 @@
-"""What a search trains in each of its trials, and checks before the first."""
+"""The task that a search trains in each trial, and the checks before the first one."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from recbole_ext.tools.search.space import Parameter, Space
 QUIET = {"show_progress": False, "state": "WARNING", "save_last_step": 0}
 OTHERS_TRIED = 50
 
-# What scores are measured on, or where a run is: not to be searched.
+# These settings cannot be searched: they change the data, the metrics or the place of a run.
 # fmt: off
 FIXED = frozenset([
     "model", "dataset", "data_path", "checkpoint_dir", "resume_file", "metrics", "topk",
@@ -39,13 +39,13 @@ FIXED = frozenset([
 
 @dataclass(frozen=True)
 class Task:
-    """A model on a dataset, with the settings that all trials have in common.
+    """A model on a dataset, with the settings that all trials share.
 
     Attributes:
-        model: its name.
-        dataset: its name.
-        settings: of the yaml files and the command line, as RecBole reads them.
-        metric: by which trials are ranked.
+        model: the name of the model.
+        dataset: the name of the dataset.
+        settings: the settings of the yaml files and the command line, as RecBole reads them.
+        metric: the metric that ranks the trials.
         bigger: whether a bigger score is better.
     """
 
@@ -62,7 +62,7 @@ class Task:
         """Read yaml files and settings once, so that they mean the same on any machine.
 
         Raises:
-            ValueError: naming a setting that does not fit.
+            ValueError: names a setting that does not fit.
         """
         config = checked_config(model, dataset, config_files, dict(settings))
         given = {**config.file_config_dict, **config.variable_config_dict}
@@ -77,13 +77,13 @@ class Task:
         return cls(model, dataset, kept, metric, bigger)
 
     def check(self, space: Space) -> None:
-        """Make sure that a space fits the model, before anything is trained.
+        """Check that a space fits the model, before anything is trained.
 
-        Each value of a choice and the ends of an interval are tried, on their own or together
-        with others of the space.
+        Each value of a choice and both ends of an interval must fit, alone or together with some
+        values of the other parameters.
 
         Raises:
-            ValueError: naming the parameter, its value and the remedy.
+            ValueError: names the parameter, its value and the remedy.
         """
         config = self._config({})
         known = {*config.internal_config_dict, *KEYS_WITHOUT_YAML}
@@ -102,11 +102,11 @@ class Task:
                 self._check_value(space, parameter, value)
 
     def train(self, chosen: dict[str, Any], report: Callable[[int, float], None]) -> Trial:
-        """Train and test once; a failure is a trial, too.
+        """Train and test once; an error gives a failed trial.
 
         Args:
             chosen: the trial's hyper-parameters.
-            report: is told each epoch and its validation score.
+            report: called with each epoch and its validation score.
         """
         began = time.perf_counter()
         epochs: list[int] = []

@@ -1,4 +1,4 @@
-"""What a search has found: as a table, as a yaml to go on with, and as a picture."""
+"""The result of a search as a table, as a yaml for ``recbole-ext run``, and as a picture."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from recbole_ext.tools.search.journal import Trial, best_of
 
 
 def progress(trials: Sequence[Trial], total: int | None, bigger: bool) -> str:
-    """One line: how far the search is, its latest trial and its best score."""
+    """A line with the progress of the search, its latest trial and its best score."""
     latest, best = trials[-1], best_of(trials, bigger)
     score = "no score" if latest.score is None else f"{latest.score:.4f}"
     found = "none" if best is None or best.score is None else f"{best.score:.4f}"
@@ -27,7 +27,7 @@ def progress(trials: Sequence[Trial], total: int | None, bigger: bool) -> str:
 
 
 def trial_table(trials: Sequence[Trial], bigger: bool, metric: str) -> str:
-    """All trials, best validation score first, then those that were stopped or failed."""
+    """A table of all trials: the best validation score first, stopped and failed trials last."""
     sign = -1 if bigger else 1
     worst = float("inf")
     ordered = sorted(
@@ -51,18 +51,18 @@ def trial_table(trials: Sequence[Trial], bigger: bool, metric: str) -> str:
 
 
 def write_table(table: str, path: Path) -> None:
-    """Write a table down, at once or not at all."""
+    """Write a table to a file, completely or not at all."""
     replace_text(path, table + "\n")
 
 
 def write_best(best: Trial, task: dict[str, Any], path: Path) -> None:
-    """The best trial as a yaml for ``--config_files``."""
+    """Write the settings of the best trial to a yaml for ``--config_files``."""
     settings = {**task, **best.settings}
     replace_text(path, yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
 
 
 def draw(trials: Sequence[Trial], bigger: bool, metric: str, path: Path) -> None:
-    """Best score so far by trial, and parallel coordinates, as a page to look into."""
+    """Draw the best score so far by trial, and parallel coordinates, on one page."""
     from plotly.graph_objects import Figure, Parcoords, Scatter
 
     scored = [t for t in trials if t.score is not None]
@@ -96,7 +96,7 @@ def draw(trials: Sequence[Trial], bigger: bool, metric: str, path: Path) -> None
 
 
 def _axis(name: str, values: list[Any]) -> dict[str, Any]:
-    """A dimension of parallel coordinates; what is no number is put in order of its words."""
+    """A dimension of parallel coordinates; values that are not numbers are sorted as text."""
     if all(isinstance(v, int | float) and not isinstance(v, bool) for v in values):
         return {"label": name, "values": values}
     words = sorted({str(value) for value in values})
