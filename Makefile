@@ -14,7 +14,7 @@ PYTEST := OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n logical --dist worksteal
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make demo   LambdaOptMF on ml-100k beside fixed regularisation and BPR (some minutes)"
+	@echo "make demo   LambdaOptMF on ml-100k beside EASE, ItemKNN, BPR and given λ (some minutes)"
 	@echo "make test   the tests, without the slow ones"
 	@echo "make test-all  all tests, with many more draws of hypothesis"
 	@echo "make bench  the speed benchmarks (a quarter of an hour; see benchmarks/README.md)"

@@ -34,28 +34,38 @@ from timing import (
     write,
 )
 
+from recbole_ext.lambda_opt.building import tell_counts
 from recbole_ext.lambda_opt.trainer import BilevelTrainer
+from recbole_ext.runs.frequency_groups import rating_counts
 
 Data: TypeAlias = tuple[TrainDataLoader, FullSortEvalDataLoader]
 
 USERS, ITEMS, RATINGS = 6040, 3706, 1_000_209
-GIVEN = {"lambda_source": "valid"}  # the whole validation set, not a split of it
+GIVEN = {"loss": "bpr", "lambda_source": "valid"}  # the whole validation set, not a split of it
 FINEST = {
     **GIVEN,
     "meta_gradient": "analytic",
     "lambda_granularity": "dimension+user+item",
     "lambda_update_interval": 1,
 }
+SOFTMAX = {"embedding_size": 64, "train_batch_size": 256, "lambda_warmup_steps": 0}
 SPARSE = {"learner": "sparse_adam", "lambda_learner": "sparse_adam"}
-DEFAULT = "forward (the default)"
+DEFAULT = "forward"
 CASES: dict[str, dict[str, Any]] = {
     "BPR, dense Adam": {"model": "BPR"},
-    "fixed λ": {"regularizer": "fixed", "reg_weight": 0.01, "lambda_granularity": "global"},
+    "fixed λ": {
+        "loss": "bpr",
+        "regularizer": "fixed",
+        "reg_weight": 0.01,
+        "lambda_granularity": "global",
+    },
     DEFAULT: GIVEN,
     "analytic": FINEST,
     "analytic, sparse λ": {**FINEST, "lambda_learner": "sparse_adam"},
     "analytic, sparse Adam": {**FINEST, **SPARSE},
     "higher": {**FINEST, "meta_gradient": "higher"},
+    "softmax": {**SOFTMAX, "regularizer": "fixed", "reg_weight": 5.0},
+    "softmax, λ learnt": SOFTMAX,
 }
 SPARSE_CASE = "analytic, sparse Adam"
 BATCHES = 64
@@ -82,8 +92,11 @@ def stepper(
     loss = model.calculate_loss
     if isinstance(trainer, BilevelTrainer):
         loss = trainer._bilevel_loss
+        counts = rating_counts(train_data.dataset)
+        tell_counts(trainer.lambda_network, trainer.settings, counts)
         if trainer.settings.learns_lambda:
             trainer._set_up_lambda(train_data, valid_data)
+        train_data = trainer.objective.loader(train_data)
     batches = itertools.cycle(list(itertools.islice(train_data, BATCHES)))
 
     def step() -> None:

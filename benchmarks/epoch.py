@@ -36,7 +36,7 @@ SHORT = {
 }
 RUNS: dict[str, dict[str, Any]] = {
     "BPR": PAIRWISE,
-    "LambdaOptMF": PAIRWISE,
+    "LambdaOptMF": {**PAIRWISE, "loss": "bpr"},
     "ResNetMF": {},
     "MeLU": {},
     "MAMO": {},

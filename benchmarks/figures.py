@@ -123,7 +123,7 @@ def main() -> None:
         draw_dump(arguments.dump, arguments.name)
         return
     rivals = ["fixed λ", "fixed λ, users only", "frequency λ"]
-    groups = ["BPR (RecBole's)", *rivals, "LambdaOptMF (default)"]
+    groups = ["BPR (RecBole's)", *rivals, "LambdaOptMF, loss: bpr"]
     draw_groups(arguments.name, groups)
     learnt = "LambdaOptMF, λ from a tenth of the training ratings"
     draw_curves(arguments.name, learnt, ["fixed λ", "fixed λ, users only"])

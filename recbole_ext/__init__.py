@@ -52,8 +52,8 @@ register_extension(
     "regularizer",
     Extension(
         trainer=BilevelTrainer,
-        properties="LambdaOptMF",
+        properties=("LambdaOptMF", "LambdaOptMF-bpr"),
         check=check_extended,
-        overrides={"reg_weight": 0.0},
+        overrides={"reg_weight": 0.0, "loss": "bpr"},
     ),
 )

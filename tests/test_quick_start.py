@@ -21,14 +21,14 @@ import recbole_ext
 from recbole_ext.quick_start import PluginSettings
 from recbole_ext.runs import run_state
 from recbole_ext.runs.summary import summarize
-from tests.worlds.helpers import QUICK
+from tests.worlds.helpers import QUICK, SHORT
 
 MODELS = ["LambdaOptMF", "BPR", "LightGCN", "LightSANs", "EASE"]
 
 
 def settings(model: str) -> dict[str, Any]:
     if model != "LightSANs":
-        return {**QUICK, "epochs": 1}
+        return {**QUICK, "epochs": 1, **(SHORT if model == "LambdaOptMF" else {})}
     few = {"user_inter_num_interval": "[20,25]", "MAX_ITEM_LIST_LENGTH": 10}
     small = {"hidden_size": 8, "inner_size": 8, "n_layers": 1, "n_heads": 1}
     return {**QUICK, "epochs": 1, "train_neg_sample_args": None, **few, **small}
@@ -52,8 +52,9 @@ def test_train_save_reload_evaluate(model: str) -> None:
 
 
 def test_plain_recbole_gives_the_same_result() -> None:
-    ours = recbole_ext.run_recbole("LambdaOptMF", "ml-100k", config_dict=dict(QUICK))
-    plain = recbole.quick_start.run_recbole("LambdaOptMF", "ml-100k", config_dict=dict(QUICK))
+    bpr = {**QUICK, "loss": "bpr"}
+    ours = recbole_ext.run_recbole("LambdaOptMF", "ml-100k", config_dict=dict(bpr))
+    plain = recbole.quick_start.run_recbole("LambdaOptMF", "ml-100k", config_dict=dict(bpr))
     assert {key: ours[key] for key in plain} == plain
     assert set(ours) - set(plain) == {"checkpoint", "seconds", "curve", "frequency_groups"}
     assert [point["epoch"] for point in ours["curve"]] == [0, 1]
@@ -67,7 +68,7 @@ def test_plain_recbole_gives_the_same_result() -> None:
 def test_run_passes_its_arguments_on(tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text("embedding_size: 8\n")
-    arguments = ("LambdaOptMF", "ml-100k", [str(file)])
+    arguments = ("BPR", "ml-100k", [str(file)])
     result = recbole_ext.run(*arguments, {**QUICK, "embedding_size": 9})
     config, model, *_ = recbole_ext.load_data_and_model(result["checkpoint"])
     assert model.embedding_size == config["embedding_size"] == 9  # the dictionary wins
@@ -90,7 +91,7 @@ def test_recboles_hypertuning(tmp_path: Path, model: str, key: str) -> None:
     space = tmp_path / "hyper.test"
     space.write_text(f"{key} choice [0.001,0.0001]\n")
     file = tmp_path / "fixed.yaml"
-    fixed = {**QUICK, "model": model, "dataset": "ml-100k", "epochs": 1}
+    fixed = {**settings(model), "model": model, "dataset": "ml-100k"}
     file.write_text(json.dumps(fixed))
     tuning = HyperTuning(
         recbole_ext.objective_function,
@@ -153,7 +154,7 @@ def test_a_logging_switch_of_the_caller_survives() -> None:
 
 def test_the_callers_settings_are_not_changed() -> None:
     negatives = {"distribution": "uniform", "sample_num": 1}
-    given = {**QUICK, "epochs": "1", "train_neg_sample_args": negatives}
+    given = {**QUICK, "epochs": "1", "train_neg_sample_args": negatives, "loss": "bpr"}
     before = copy.deepcopy(given)
     recbole_ext.run_recbole("LambdaOptMF", "ml-100k", config_dict=given, saved=False)
     assert given == before
@@ -199,7 +200,9 @@ def test_phases_count_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_run_logs_lambda(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
         recbole_ext.run_recbole(
-            "LambdaOptMF", "ml-100k", config_dict={**QUICK, "state": "INFO", "epochs": 1}
+            "LambdaOptMF",
+            "ml-100k",
+            config_dict={**QUICK, "loss": "bpr", "state": "INFO", "epochs": 1},
         )
     line = next(m for m in caplog.messages if "epoch 0 training" in m)
     assert "λ loss" in line

@@ -8,13 +8,12 @@ import numpy as np
 from recbole.utils import set_color
 from torch.utils.tensorboard import SummaryWriter
 
-from recbole_ext.lambda_opt.lambda_network import LambdaNetwork
+from recbole_ext.lambda_opt.lambda_network import Strengths
 
 
-def lambda_summary(network: LambdaNetwork, losses: list[float]) -> dict[str, str]:
-    """The mean λ and, if there are any, the mean of some λ losses, as text."""
-    means = [table.mean().item() for table in network.tables.values()]
-    summary = {"mean λ": f"{np.mean(means):.2e}"}
+def lambda_summary(network: Strengths, losses: list[float]) -> dict[str, str]:
+    """λ in short and, if there are any, the mean of some λ losses, as text."""
+    summary = network.summary()
     return {"λ loss": f"{np.mean(losses):.4f}", **summary} if losses else summary
 
 
@@ -24,8 +23,9 @@ def with_summary(line: str, summary: dict[str, str]) -> str:
     return ", ".join([line.removesuffix("]"), *more]) + "]"
 
 
-def write_histograms(tensorboard: SummaryWriter, network: LambdaNetwork, epoch: int) -> None:
-    """Write a histogram of each λ table."""
-    for name, table in network.tables.items():
+def write_histograms(tensorboard: SummaryWriter, network: Strengths, epoch: int) -> None:
+    """Write a histogram of each side's λ."""
+    for side in ("user", "item"):
         with contextlib.suppress(ValueError):  # TensorBoard's bins end at 1e20
-            tensorboard.add_histogram(f"lambda/{name}", table.detach().cpu(), epoch)
+            if network.regularises(side):
+                tensorboard.add_histogram(f"lambda/{side}", network.whole(side).cpu(), epoch)

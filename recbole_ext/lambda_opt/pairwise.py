@@ -36,7 +36,11 @@ class PairwiseModel(nn.Module):
 
     def ranking_loss(self, parameters: dict[str, Tensor], batch: Triples) -> Tensor:
         """The BPR loss of the model's scores without any other term, shape: []."""
-        return functional_call(self, parameters, (self._bpr_loss, batch))
+        return -F.logsigmoid(self.margins(parameters, batch)).mean()
+
+    def margins(self, parameters: dict[str, Tensor], batch: Triples) -> Tensor:
+        """The score of each positive item minus that of its negative one, shape: [batch_size]."""
+        return functional_call(self, parameters, (self._margins, batch))
 
     def forward(self, loss: object, batch: Triples) -> Tensor:
         """Compute a loss; ``functional_call`` calls this with the parameters replaced."""
@@ -47,13 +51,13 @@ class PairwiseModel(nn.Module):
         keys = model.USER_ID, model.ITEM_ID, model.NEG_ITEM_ID
         return total_loss(model, Interaction(dict(zip(keys, batch, strict=True))))
 
-    def _bpr_loss(self, batch: Triples) -> Tensor:
+    def _margins(self, batch: Triples) -> Tensor:
         users = torch.cat([batch.users, batch.users])
         pairs = Interaction({self.model.USER_ID: users, self.model.ITEM_ID: batch.items})
         self._forget_scores()
         positive, negative = self.model.predict(pairs).chunk(2)
         self._forget_scores()
-        return -F.logsigmoid(positive - negative).mean()
+        return positive - negative
 
     def _forget_scores(self) -> None:
         """Drop the embeddings that RecBole's graph models (SGL, LightGCN) keep for evaluation."""

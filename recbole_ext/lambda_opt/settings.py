@@ -1,4 +1,4 @@
-"""The hyper-parameters of λOpt."""
+"""The hyper-parameters of λOpt, and which of them fit together."""
 
 from __future__ import annotations
 
@@ -8,142 +8,89 @@ from typing import Annotated
 from recbole.model.general_recommender import BPR
 from recbole.utils import InputType, ModelType
 
-from recbole_ext.lambda_opt.gradient.optimizer_step import OPTIMIZERS
-from recbole_ext.lambda_opt.gradient.penalty import LOOKAHEAD_PENALTIES
-from recbole_ext.lambda_opt.lambda_network import FEW, GRANULARITIES
-from recbole_ext.settings.declared import FLAG, SHARE, Declared, Settings, one_of, real, whole
+from recbole_ext.lambda_opt.fields import LambdaFields
+from recbole_ext.lambda_opt.lambda_network import FEW, POWER_LAW
+from recbole_ext.settings.declared import Declared, Settings, one_of, whole
 
-REGULARIZERS = ("lambda_opt", "fixed", "frequency")
-META_GRADIENTS = ("forward", "analytic", "higher")
-LAMBDA_SOURCES = ("split", "holdout", "valid")
+LOSSES = ("softmax", "bpr")
+# RecBole's default, which a loss without negatives does not use
+UNIFORM_NEGATIVE = {
+    "distribution": "uniform",
+    "sample_num": 1,
+    "alpha": 1.0,
+    "dynamic": False,
+    "candidate_num": 0,
+}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FactorSettings(Declared):
     """The settings of the matrix factorisation itself."""
 
     embedding_size: Annotated[int, whole(1), "The embedding size (d) of users and items."]
-
-
-@dataclass(frozen=True)
-class BilevelSettings(Declared):
-    """How λ is set or learnt, and how the model is trained meanwhile."""
-
-    learner: Annotated[
+    loss: Annotated[
         str,
-        one_of(*OPTIMIZERS),
-        "The model's optimiser. The gradient of λ foresees its steps.",
-    ]
-    learning_rate: Annotated[float, real(above=0), "The learning rate of the model."]
-    weight_decay: Annotated[float, real(minimum=0), "The weight decay of the model's optimiser."]
-    regularizer: Annotated[
-        str,
-        one_of(*REGULARIZERS),
-        "How λ is set. `lambda_opt` learns it; `fixed` takes reg_weight; `frequency` scales "
-        "reg_weight by how often a user or item is rated. lambda_granularity names the sides.",
-    ]
-    reg_weight: Annotated[
-        float,
-        real(minimum=0),
-        "The λ of `regularizer: fixed` and `frequency`. For `frequency` it is that of a row of "
-        "mean frequency; lambda_opt does not use it.",
-    ]
-    frequency_exponent: Annotated[
-        float,
-        real(),
-        "ν: the λ of a row carries the factor (count / mean count)^ν. The count is of its training "
-        "ratings; 0 stands for no factor. It acts on a learnt λ and on `frequency`.",
-    ]
-    lambda_granularity: Annotated[str, one_of(*GRANULARITIES), "What λ varies with."]
-    lambda_initial: Annotated[float, real(minimum=0), "Every λ before it is learnt."]
-    lambda_source: Annotated[
-        str,
-        one_of(*LAMBDA_SOURCES),
-        "The ratings that λ learns from. `split`: a share of the validation ratings, while the "
-        "rest selects the epoch; `holdout`: a share of the training ratings; `valid`: all "
-        "validation ratings, which then also select the epoch, as in the paper.",
-    ]
-    lambda_split_ratio: Annotated[
-        float,
-        SHARE,
-        "The share of the validation ratings for λ. It is spread evenly over the users; "
-        "`lambda_source: split` uses it.",
-    ]
-    lambda_holdout_ratio: Annotated[
-        float,
-        SHARE,
-        "The share of each user's training ratings for λ. It is rounded, and never all of them; "
-        "`lambda_source: holdout` uses it.",
-    ]
-    meta_gradient: Annotated[
-        str,
-        one_of(*META_GRADIENTS),
-        "How ∂l_V/∂λ is computed. `forward` goes through the whole training so far, for the "
-        "granularities that end in global or global-user; `analytic` goes one step ahead in closed "
-        "form, `higher` by the package of that name.",
-    ]
-    lookahead_steps: Annotated[
-        int,
-        whole(1),
-        "How many training steps the look-ahead takes. More than 1 needs `meta_gradient: higher`.",
-    ]
-    lookahead_penalty: Annotated[
-        str,
-        one_of(*LOOKAHEAD_PENALTIES),
-        "How a row is penalised in the look-ahead. `batch`: by its count in the batch; `expected`: "
-        "by its expected count, which does not foresee dynamic negatives; `table`: every row "
-        "alike, as in the paper's code.",
-    ]
-    lambda_warmup_steps: Annotated[int, whole(0), "Training batches before the first λ step."]
-    lambda_update_interval: Annotated[
-        int,
-        whole(1),
-        "Training batches from one λ step to the next. With `meta_gradient: forward` one batch "
-        "stands for so many, which a high learning rate does not allow.",
-    ]
-    lambda_learner: Annotated[
-        str,
-        one_of(*OPTIMIZERS),
-        "The optimiser of λ. sparse_adam works on the rows of a batch only.",
-    ]
-    lambda_learning_rate: Annotated[float, real(above=0), "The learning rate of λ."]
-    lambda_clip_norm: Annotated[float, real(above=0), "The largest norm of λ's gradient."]
-    lambda_dump: Annotated[
-        bool,
-        FLAG,
-        "Whether to write down λ after each epoch. It goes to the folder `<checkpoint>-lambda`.",
-    ]
-
-    @property
-    def learns_lambda(self) -> bool:
-        """Whether λ is learnt rather than given."""
-        return self.regularizer == "lambda_opt"
-
-    @property
-    def scales_lambda(self) -> bool:
-        """Whether the λ of a row depends on its number of ratings."""
-        return self.regularizer != "fixed" and self.frequency_exponent != 0
-
-    @property
-    def sparse_embeddings(self) -> bool:
-        """Whether the embeddings' gradients hold the batch's rows only."""
-        return self.learner == "sparse_adam"
-
-    @property
-    def sparse_lambda(self) -> bool:
-        """Whether λ's gradients hold the batch's rows only."""
-        return self.lambda_learner == "sparse_adam"
+        one_of(*LOSSES),
+        "The training loss. `softmax`: the likelihood of each user's items under a softmax over "
+        "all items, where train_batch_size counts users; `bpr`: pairs of a positive and a negative "
+        "item, with defaults of its own.",
+    ] = "bpr"
 
     def check(self, config: Settings) -> None:
-        """Refuse settings that contradict each other or that the gradient of λ cannot foresee."""
-        if self.regularizer == "frequency" and self.frequency_exponent == 0:
+        """Refuse settings of negatives for a loss without any."""
+        given = {**UNIFORM_NEGATIVE, **(config["train_neg_sample_args"] or UNIFORM_NEGATIVE)}
+        if self.loss == "softmax" and given != UNIFORM_NEGATIVE:
+            raise ValueError(
+                f"train_neg_sample_args: {config['train_neg_sample_args']} needs loss: bpr, as "
+                "loss: softmax draws no negatives; leave it out"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class BilevelSettings(LambdaFields):
+    """How λ is set or learnt, and how the model is trained meanwhile."""
+
+    def check(self, config: Settings) -> None:
+        """Refuse settings that contradict each other or that the gradient of λ cannot foresee.
+
+        Raises:
+            ValueError: names the key, its value and what it needs.
+        """
+        if self.regularizer == "frequency" and self.given_exponents == (0, 0):
             raise ValueError(
                 "frequency_exponent must not be 0 with regularizer: frequency, which would be "
-                "regularizer: fixed; -0.5 and -1 are good values to begin with"
+                "regularizer: fixed; good values to begin with are 0.5 and 1 for loss: softmax, "
+                "-0.5 and -1 for loss: bpr"
             )
+        self._check_loss(config["loss"])
         if self.learns_lambda:
             self._check_gradient()
             _check_foreseen(config)
+
+    def _check_loss(self, loss: str) -> None:
+        for key in ("item_reg_weight", "item_frequency_exponent"):
+            if getattr(self, key) is not None and not self.is_power_law:
+                raise ValueError(
+                    f"{key}: {getattr(self, key)} needs lambda_granularity: power-law, got "
+                    f"{self.lambda_granularity!r}"
+                )
+        if loss != "softmax":
+            self._check_pairwise()
+            return
+        if not self.is_power_law:
+            raise ValueError(
+                f"lambda_granularity: {self.lambda_granularity} needs loss: bpr; loss: softmax "
+                "takes power-law"
+            )
+        if self.learns_lambda and self.meta_gradient != "forward":
+            raise ValueError(
+                f"meta_gradient: {self.meta_gradient} needs loss: bpr; loss: softmax takes forward"
+            )
+        for key in ("learner", "lambda_learner"):
+            if getattr(self, key) == "sparse_adam":
+                raise ValueError(
+                    f"{key}: sparse_adam needs loss: bpr; loss: softmax takes adam or sgd"
+                )
 
     def _check_gradient(self) -> None:
         if self.meta_gradient != "higher" and self.lookahead_steps > 1:
@@ -156,13 +103,46 @@ class BilevelSettings(Declared):
                 raise ValueError(
                     f"meta_gradient: forward needs {key}: adam or sgd, got 'sparse_adam'"
                 )
-        if self.meta_gradient == "forward" and self.lambda_granularity not in FEW:
+        if self.meta_gradient != "forward":
+            self._check_lookahead()
+        elif not self.is_power_law and self.lambda_granularity not in FEW:
             raise ValueError(
-                f"meta_gradient: forward needs lambda_granularity to be one of {', '.join(FEW)}, "
-                f"got {self.lambda_granularity!r}; analytic and higher take any"
+                f"meta_gradient: forward needs lambda_granularity to be one of {POWER_LAW}, "
+                f"{', '.join(FEW)}, got {self.lambda_granularity!r}; analytic and higher take any "
+                "table"
+            )
+        if self.lambda_initial is None and not self.is_power_law:
+            raise ValueError(
+                f"lambda_initial must not be empty with lambda_granularity: "
+                f"{self.lambda_granularity}; give a number of at least 0"
+            )
+        if self.lambda_initial == 0 and self.is_power_law:
+            raise ValueError(
+                f"lambda_initial must be above 0 with lambda_granularity: power-law, got "
+                f"{self.lambda_initial}: λ is an exponential there"
             )
         if self.meta_gradient == "higher" and self.sparse_embeddings:
             raise ValueError("meta_gradient: higher needs learner: adam or sgd, got 'sparse_adam'")
+
+    def _check_pairwise(self) -> None:
+        if self.lambda_loss == "hit":
+            raise ValueError("lambda_loss: hit needs loss: softmax; loss: bpr takes the others")
+        if self.lambda_epochs > 0:
+            raise ValueError(
+                f"lambda_epochs: {self.lambda_epochs} needs loss: softmax; loss: bpr takes 0"
+            )
+
+    def _check_lookahead(self) -> None:
+        if self.lambda_loss != "plain":
+            raise ValueError(
+                f"lambda_loss: {self.lambda_loss} needs meta_gradient: forward; "
+                f"{self.meta_gradient} takes plain"
+            )
+        if self.is_power_law:
+            raise ValueError(
+                "lambda_granularity: power-law needs meta_gradient: forward, got "
+                f"{self.meta_gradient!r}"
+            )
 
 
 def _check_foreseen(config: Settings) -> None:
@@ -191,6 +171,10 @@ def check_extended(model_class: type, config: Settings) -> None:
     if kind != (ModelType.GENERAL, InputType.PAIRWISE):
         raise ValueError(
             f"regularizer: lambda_opt needs a general pairwise model; {name} is not one"
+        )
+    if config["loss"] != "bpr":
+        raise ValueError(
+            f"loss: {config['loss']} is for LambdaOptMF; {name} keeps its own loss: leave it out"
         )
     settings = BilevelSettings.read(config)
     if not settings.learns_lambda:

@@ -6,12 +6,12 @@ Reference:
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
 from recbole.config import Config
 from recbole.data.dataloader import TrainDataLoader
-from recbole.data.interaction import Interaction
 from recbole.model.abstract_recommender import GeneralRecommender
 from recbole.trainer import Trainer
 from recbole.utils import get_gpu_usage, set_color
@@ -19,29 +19,29 @@ from torch import Tensor
 from torch.optim import Optimizer
 from tqdm import tqdm
 
-from recbole_ext.lambda_opt.building import build_forward_gradient, build_network, make_graphs_fast
-from recbole_ext.lambda_opt.gradient.bpr import RowGradients, Triples, bpr_row_gradients
+from recbole_ext.lambda_opt.building import (
+    build_forward_gradient,
+    build_network,
+    build_objective,
+    make_graphs_fast,
+    tell_counts,
+)
 from recbole_ext.lambda_opt.gradient.clipping import clip_gradient_norm
 from recbole_ext.lambda_opt.gradient.contract import Gradient
 from recbole_ext.lambda_opt.gradient.lookahead import LookaheadGradient
-from recbole_ext.lambda_opt.gradient.penalised_bpr import penalised_bpr_loss
-from recbole_ext.lambda_opt.gradient.penalty import l2_penalty
 from recbole_ext.lambda_opt.gradient.row_adam import fast_optimizer
 from recbole_ext.lambda_opt.gradient.through_training import ForwardGradient
 from recbole_ext.lambda_opt.holdout import in_common
 from recbole_ext.lambda_opt.lambda_log import lambda_summary, with_summary, write_histograms
+from recbole_ext.lambda_opt.lambda_network import LambdaNetwork
 from recbole_ext.lambda_opt.lambda_network.dump import dump_folder, write_dump
-from recbole_ext.lambda_opt.lambda_network.frequency import frequency_scale
 from recbole_ext.lambda_opt.lambda_source import EvalLoader, lambda_source
-from recbole_ext.lambda_opt.pairwise import (
-    check_pairwise,
-    is_factorisation,
-    total_loss,
-)
+from recbole_ext.lambda_opt.pairwise import check_pairwise
 from recbole_ext.lambda_opt.settings import BilevelSettings
+from recbole_ext.lambda_opt.stages import Stages
 from recbole_ext.lambda_opt.triples import TripleSampler
 from recbole_ext.runs.frequency_groups import rating_counts
-from recbole_ext.seams.fast_loader import fast_loader, fast_sampler
+from recbole_ext.runs.safe_file import load_checkpoint
 
 
 class BilevelTrainer(Trainer):
@@ -50,7 +50,8 @@ class BilevelTrainer(Trainer):
     Each batch takes RecBole's own model step, with λ held fixed. Every ``lambda_update_interval``
     batches a λ step comes before it. With ``lambda_source: split`` or ``holdout`` λ learns from a
     share of the validation or training ratings, and nothing is trained on the ratings that select
-    the epoch.
+    the epoch. With ``lambda_epochs`` above 0 the model is trained anew after so many epochs, on all
+    training ratings, with λ as it was learnt.
     """
 
     one_process = True
@@ -61,18 +62,18 @@ class BilevelTrainer(Trainer):
         if not config["single_spec"]:
             raise ValueError(f"nproc must be 1: {config['model']} learns λ in one process")
         super().__init__(config, model)
-        self.tables = {"user": model.user_embedding, "item": model.item_embedding}
-        self.is_factorisation = is_factorisation(model)
-        self.lambda_network = build_network(self.settings, self.tables).to(self.device)
+        self.objective = build_objective(config, self.settings, model, self.device)
+        tables = {"user": model.user_embedding, "item": model.item_embedding}
+        self.lambda_network = build_network(self.settings, tables).to(self.device)
         self.forward_gradient: ForwardGradient | None = None
         if self.settings.learns_lambda:
             make_graphs_fast(model)
             self.lambda_optimizer = self._build_lambda_optimizer()
             if self.settings.meta_gradient == "forward":
-                stride = self.settings.lambda_update_interval
                 self.forward_gradient = build_forward_gradient(
-                    model, self.optimizer, self.lambda_network, self.tables, stride
+                    self.objective, self.optimizer, self.lambda_network, self.settings
                 ).to(self.device)
+        self._stages: Stages | None = None
         self._progress: tqdm | None = None
         self._batch = 0
         self._lambda_losses: list[float] = []
@@ -96,20 +97,28 @@ class BilevelTrainer(Trainer):
         **kwargs: object,
     ) -> tuple[float, dict | None]:
         """Train the model and λ; arguments and result are those of RecBole's ``Trainer.fit``."""
-        train_data = fast_loader(train_data)
-        counts_by_side = rating_counts(train_data._dataset)  # before any are held out
-        self.run_state.training_counts = counts_by_side
-        if self.settings.scales_lambda:
-            for side, counts in zip(self.tables, counts_by_side, strict=True):
-                factors = frequency_scale(counts, self.settings.frequency_exponent)
-                self.lambda_network.scale(side, factors)
+        counts = rating_counts(train_data._dataset)  # before any are held out
+        self.run_state.training_counts = counts
+        tell_counts(self.lambda_network, self.settings, counts)
+        loader = self.objective.loader(train_data)
         if self.settings.learns_lambda:
-            train_data, valid_data = self._set_up_lambda(train_data, valid_data)
-        return super().fit(train_data, valid_data, *args, **kwargs)
+            whole = loader
+            loader, valid_data = self._set_up_lambda(train_data, valid_data)
+            if self.settings.refits:
+                self._stages = Stages(self.settings, loader, whole)
+                self.epochs = int(self.config["epochs"]) + self._stages.lambda_epochs
+        return super().fit(loader, valid_data, *args, **kwargs)
+
+    def resume_checkpoint(self, resume_file: str | Path) -> None:
+        """Restore a checkpoint; one that is of the last fit has no gradient of λ any more."""
+        modules = load_checkpoint(resume_file, self.device).get("modules", {})
+        if self.settings.refits and "forward_gradient" not in modules:
+            self.forward_gradient = None
+        super().resume_checkpoint(resume_file)
 
     def _set_up_lambda(
         self, train_data: TrainDataLoader, valid_data: EvalLoader | None
-    ) -> tuple[TrainDataLoader, EvalLoader | None]:
+    ) -> tuple[Any, EvalLoader | None]:
         """Set the ratings for λ aside; returns the training and validation loaders without them."""
         source = lambda_source(self.settings, train_data, valid_data)
         train, dataset = source.train_data, source.dataset
@@ -118,13 +127,16 @@ class BilevelTrainer(Trainer):
                 f"{repeated} of {len(dataset)} ratings that λ learns from are of a user and an "
                 "item that are trained on, too; to avoid it set rm_dup_inter: first or last"
             )
-        self._lambda_data = TripleSampler(dataset, fast_sampler(source.sampler), self.device)
-        if self.forward_gradient is None:
-            train_sampler = TripleSampler(train._dataset, train._sampler, self.device)
+        self._lambda_data = self.objective.sampler(source)
+        loader = self.objective.loader(train)
+        if self.forward_gradient is not None:
+            self.forward_gradient.remember(self.settings.lambda_horizon * len(loader))
+        elif isinstance(self.lambda_network, LambdaNetwork):
+            sampler = TripleSampler(train._dataset, train._sampler, self.device)
             self._lookahead = LookaheadGradient(
-                self.settings, self.model, self.lambda_network, self.optimizer, train_sampler
+                self.settings, self.model, self.lambda_network, self.optimizer, sampler
             )
-        return train, source.valid_data
+        return loader, source.valid_data
 
     @property
     def gradient(self) -> Gradient:
@@ -133,11 +145,13 @@ class BilevelTrainer(Trainer):
 
     def _train_epoch(
         self,
-        train_data: TrainDataLoader,
+        train_data: Any,
         epoch_idx: int,
         loss_func: object = None,
         show_progress: bool = False,
     ) -> float:
+        if self._stages is not None:
+            train_data = self._stages.enter(self, epoch_idx)
         self._batch, self._lambda_losses = epoch_idx * len(train_data), []
         title = set_color(f"Train {epoch_idx:>5}", "pink")
         with tqdm(train_data, ncols=120, desc=title, disable=not show_progress) as self._progress:
@@ -148,52 +162,20 @@ class BilevelTrainer(Trainer):
             write_dump(folder, epoch_idx, self.lambda_network, counts)
         return loss
 
-    def _bilevel_loss(self, interaction: Interaction) -> Tensor:
+    def _bilevel_loss(self, interaction: Any) -> Tensor:
         """Take a λ step if one is due; returns the loss of the model step for RecBole's loop."""
-        keys = self.model.USER_ID, self.model.ITEM_ID, self.model.NEG_ITEM_ID
-        batch = Triples(*(interaction[key] for key in keys))
-        read = self._read(batch)
-        if self._lambda_is_due():
-            with torch.autocast(device_type=self.device.type, enabled=False):
+        batch = self.objective.batch(interaction)
+        with torch.autocast(device_type=self.device.type, enabled=False):
+            read = self.objective.read(batch)
+            if self._lambda_is_due():
                 self.gradient.begin(batch, read)
                 if self._batch >= self.settings.lambda_warmup_steps:
-                    self._lambda_step(len(batch.users))
+                    self._lambda_step(self.objective.size(batch))
                 self.gradient.end()
         self._batch += 1
-        loss = self._loss(interaction, batch, read)
+        loss = self.objective.loss(interaction, batch, read, self.lambda_network)
         self._show_progress(loss)
         return loss
-
-    def _read(self, batch: Triples) -> RowGradients | None:
-        """What both steps of a matrix factorisation read; ``None`` for other models."""
-        if not self.is_factorisation:
-            return None
-        users, items = self.tables.values()
-        return bpr_row_gradients(users.weight, items.weight, batch)
-
-    def _loss(self, interaction: Interaction, batch: Triples, read: RowGradients | None) -> Tensor:
-        """The model's loss plus ``Ω(Θ|λ)`` with λ held fixed, shape: [].
-
-        For RecBole's BPR it has the exact logarithm, without the 1e-10 that RecBole adds to σ.
-        """
-        if read is None:
-            return total_loss(self.model, interaction) + self._penalty(batch)
-        users, items = self.tables.values()
-        strengths = self._strengths(batch)
-        return penalised_bpr_loss(users.weight, items.weight, read, strengths, users.sparse)
-
-    def _penalty(self, batch: Triples) -> Tensor:
-        penalty = torch.zeros((), device=self.device)
-        sides = zip(self.tables.values(), batch.sides, self._strengths(batch), strict=True)
-        for table, rows, strength in sides:
-            if strength is not None:
-                penalty = penalty + l2_penalty(table(rows), strength, len(batch.users))
-        return penalty
-
-    def _strengths(self, batch: Triples) -> tuple[Tensor | None, Tensor | None]:
-        """λ of a batch's users and of its items; ``None`` for an unregularised side."""
-        network = self.lambda_network
-        return network.fixed("user", batch.users), network.fixed("item", batch.items)
 
     def _lambda_is_due(self) -> bool:
         """Whether the batch is the last of an interval; it then represents the whole interval.
@@ -201,8 +183,9 @@ class BilevelTrainer(Trainer):
         The first batch must not do so, because Adam's first step depends only on the gradient's
         sign.
         """
-        interval = self.settings.lambda_update_interval
-        return self.settings.learns_lambda and (self._batch + 1) % interval == 0
+        if not self.settings.learns_lambda or (self._stages and self._stages.last_fit):
+            return False
+        return (self._batch + 1) % self.settings.lambda_update_interval == 0
 
     def _lambda_step(self, batch_size: int) -> None:
         self.lambda_optimizer.zero_grad()
@@ -215,6 +198,8 @@ class BilevelTrainer(Trainer):
                 f"({self.learning_rate}) or lambda_update_interval "
                 f"({self.settings.lambda_update_interval})"
             )
+        if self._stages is not None:
+            self._stages.slow_down(self.lambda_optimizer, self._batch)
         self.lambda_optimizer.step()
         self.lambda_network.clamp()
         self._lambda_losses.append(loss.item())

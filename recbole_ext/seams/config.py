@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import recbole.trainer
+import yaml
 from recbole.config import Config
 from recbole.utils import get_trainer
 
@@ -17,6 +19,7 @@ from recbole_ext.seams.registry import (
     is_registered,
     known_models,
     properties_of,
+    variants_of,
 )
 from recbole_ext.settings.general import check_general, check_numbers
 from recbole_ext.settings.reading import Settings, nearest
@@ -71,6 +74,7 @@ def _load_yaml(config: Config, model: str, model_class: type) -> None:
     if is_registered(model):
         for path in properties_of(model_class):
             config._update_internal_config_dict(path)
+        _load_variant(config, model, model_class)
         _load_preset(config, model)
         return
     asked = extensions_asked_for(defaultdict(lambda: None, config.external_config_dict))
@@ -78,6 +82,19 @@ def _load_yaml(config: Config, model: str, model_class: type) -> None:
         _load_preset(config, model)
     for key, extension in asked.items():
         _load_extension(config, model, model_class, key, extension)
+
+
+def _load_variant(config: Config, model: str, model_class: Any) -> None:
+    """Load the defaults that depend on one key of a model: ``<Model>-<value of the key>.yaml``."""
+    key = getattr(model_class, "variant_key", None)
+    if key is None:
+        return
+    preset = _preset(config, model)
+    by_preset = yaml.safe_load(preset.read_text(encoding="utf-8")) if preset else {}
+    known = {**config.internal_config_dict, **by_preset, **config.external_config_dict}
+    path = variants_of(model_class).get(known[key])
+    if path is not None:
+        config._update_internal_config_dict(path)
 
 
 def _check_declared(model_class: Any, settings: Settings) -> None:
@@ -97,9 +114,10 @@ def _load_extension(
     config: Config, model: str, model_class: Any, key: str, extension: Extension
 ) -> None:
     own = dict(config.internal_config_dict)
-    config._update_internal_config_dict(PROPERTIES / "model" / f"{extension.properties}.yaml")
+    for name in extension.properties:
+        config._update_internal_config_dict(PROPERTIES / "model" / f"{name}.yaml")
     config.internal_config_dict.update({**own, **extension.overrides})
-    _load_preset(config, extension.properties)
+    _load_preset(config, extension.properties[0])
     trainer = get_trainer(model_class.type, model)
     if trainer is not recbole.trainer.Trainer:
         raise ValueError(
@@ -111,11 +129,18 @@ def _load_extension(
 
 def _load_preset(config: Config, model: str) -> None:
     """Load this package's settings ``preset: NAME``; the user's config still takes precedence."""
+    path = _preset(config, model)
+    if path is not None:
+        config._update_internal_config_dict(path)
+
+
+def _preset(config: Config, model: str) -> Path | None:
+    """The file of the preset that is asked for; ``None`` if none is."""
     name = config.external_config_dict.get("preset")
     if name is None:
-        return
+        return None
     known = {p.stem.removeprefix(f"{model}-"): p for p in _PRESETS.glob(f"{model}-*.yaml")}
     if not isinstance(name, str) or name not in known:
         there_are = f"it has {', '.join(sorted(known))}" if known else "it has none"
         raise ValueError(f"preset: {model} has no preset {name!r}; {there_are}")
-    config._update_internal_config_dict(known[name])
+    return known[name]

@@ -32,8 +32,9 @@ class Extension(NamedTuple):
 
     Attributes:
         trainer: the class that replaces RecBole's ``Trainer``.
-        properties: the yaml in ``properties/model`` with its hyper-parameters, without ``.yaml``;
-            if the model has a hyper-parameter of the same name, the model's value stays.
+        properties: the yaml files in ``properties/model`` with its hyper-parameters, without
+            ``.yaml``; if the model has a hyper-parameter of the same name, the model's value stays.
+            The first one names the presets.
         check: raises an error for a model's class or settings that do not fit, before any data are
             loaded.
         overrides: values that replace those of the model's own yaml; the user's config still takes
@@ -41,7 +42,7 @@ class Extension(NamedTuple):
     """
 
     trainer: type[recbole.trainer.Trainer]
-    properties: str
+    properties: tuple[str, ...]
     check: Callable[[type, Settings], None]
     overrides: dict[str, Any]
 
@@ -55,10 +56,12 @@ def register_model(
     """Make RecBole find a model by its class name, wherever it takes a model's name.
 
     Registering a name again replaces the model, so that a notebook cell can be run twice. A
-    model's class may have three attributes, which are used before any data are loaded:
+    model's class may have four attributes, which are used before any data are loaded:
 
     - ``settings_classes``: subclasses of :class:`recbole_ext.settings.declared.Declared`, whose
       hyper-parameters are checked;
+    - ``variant_key``, a hyper-parameter on whose value other defaults depend: if there is a
+      ``<Name>-<value>.yaml`` in ``properties/model``, it is loaded as well;
     - ``derived_settings(config)``, a class method that returns defaults which depend on other
       settings;
     - ``check_hyperparameters(config)``, a class method that refuses other settings that do not fit.
@@ -119,6 +122,14 @@ def properties_of(model: type) -> list[Path]:
         given = _PROPERTIES_OF.get(name)
         paths += [given] if given else [folder / f"{name}.yaml" for folder in folders]
     return [path for path in paths if path.is_file()]
+
+
+def variants_of(model: type) -> dict[str, Path]:
+    """The yaml files of a model's variants, by the value of its ``variant_key``."""
+    files = (PROPERTIES / "model").glob("*-*.yaml")
+    named = {tuple(path.stem.split("-", 1)): path for path in sorted(files)}
+    bases = [base.__name__ for base in reversed(model.__mro__)]
+    return {value: path for (name, value), path in named.items() if name in bases}
 
 
 def extensions_asked_for(config: Any) -> dict[str, Extension]:

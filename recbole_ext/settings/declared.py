@@ -6,14 +6,15 @@
 
 The field's name is the key. ``TowerSettings.read(config)`` checks all values and returns
 them. The tables of the documentation and the comments of the yaml files are made from the same
-line. The defaults are in the yaml files, where users of RecBole look for them.
+line. The defaults are in the yaml files, where users of RecBole look for them. A field may have a
+default besides: it is what the key means for a checkpoint of a version that did not have it.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from functools import partial
 from typing import Any, NamedTuple, TypeVar, get_type_hints
 
@@ -64,7 +65,12 @@ class Declared:
             ValueError: names the key and its value, if a value is out of range or two values
                 contradict each other.
         """
-        values = {name: kind.read(config, name) for name, kind, _ in declarations(cls)}
+        own = {field.name for field in fields(cls) if field.default is not MISSING}  # type: ignore[arg-type]
+        values = {
+            name: kind.read(config, name)
+            for name, kind, _ in declarations(cls)
+            if name in config or name not in own
+        }
         settings = cls(**values)
         settings.check(config)
         return settings

@@ -19,6 +19,8 @@ class Settings(Protocol):
 
     def __getitem__(self, key: str, /) -> Any: ...
 
+    def __contains__(self, key: object, /) -> bool: ...
+
 
 def choice(config: Settings, key: str, allowed: Sequence[str]) -> str:
     """Read one of the allowed words.

@@ -9,7 +9,7 @@ import yaml
 from recbole.utils import get_model
 from tabulate import tabulate
 
-from recbole_ext.seams.registry import properties_of
+from recbole_ext.seams.registry import properties_of, variants_of
 from recbole_ext.settings.declared import Declaration, Declared, declarations
 
 WIDTH = 120
@@ -23,13 +23,20 @@ def table(model: str) -> str:
         model: the model's name.
 
     Returns:
-        A table of those that the model declares, and one of RecBole's own settings that have
-        another default here. Defaults are those of the yaml files.
+        A table of those that the model declares, one of RecBole's own settings that have another
+        default here, and one for each variant of the model, such as ``loss: bpr``, with the
+        defaults that differ. Defaults are those of the yaml files.
     """
     model_class = get_model(model)
     declared, lines = declared_by(model_class), _lines(properties_of(model_class))
     own = [
-        [f"`{name}`", known.kind.type, f"`{value}`", known.kind.range, known.meaning]
+        [
+            f"`{name}`",
+            known.kind.type,
+            f"`{value}`" if value else "",
+            known.kind.range,
+            known.meaning,
+        ]
         for name, (value, _) in lines.items()
         if (known := declared.get(name)) is not None
     ]
@@ -42,6 +49,13 @@ def table(model: str) -> str:
     if theirs:
         parts += ["RecBole's own settings that have another default here:"]
         parts += [tabulate(theirs, ["name", "default", "meaning"], tablefmt="github")]
+    for value, path in variants_of(model_class).items():
+        differ = [
+            [f"`{name}`", f"`{default}`" if default else "empty"]
+            for name, (default, _) in _lines([path]).items()
+        ]
+        parts += [f"With `{model_class.variant_key}: {value}` these defaults are others:"]
+        parts += [tabulate(differ, ["name", "default"], tablefmt="github")]
     return "\n\n".join(parts)
 
 

@@ -71,7 +71,7 @@ def test_the_wheel_runs_a_model_elsewhere(tmp_path: Path) -> None:
     code = (
         "import recbole_ext, recbole_ext.settings.yaml_files as p\n"
         "r = recbole_ext.run_recbole('LambdaOptMF', 'ml-100k',"
-        " config_dict={'epochs': 1, 'show_progress': False, 'state': 'ERROR'})\n"
+        " config_dict={'epochs': 1, 'loss': 'bpr', 'show_progress': False, 'state': 'ERROR'})\n"
         "print(p.PROPERTIES, r['checkpoint'])"
     )
     output = python("-c", code, cwd=elsewhere, path=installed)

@@ -228,7 +228,7 @@ def test_the_real_optimizer_is_untouched_by_the_lambda_step(world: dict[str, Any
     weights, strengths = run.state(), run.strengths()
     trainer._set_up_lambda(*run.data[:2])
     batch = trainer._lookahead.train_sampler.draw(50)
-    trainer.gradient.begin(batch, trainer._read(batch))
+    trainer.gradient.begin(batch, trainer.objective.read(batch))
     trainer._lambda_step(50)
     torch.testing.assert_close(trainer.optimizer.state_dict(), optimizer, rtol=0, atol=0)
     assert same(run.state(), weights)

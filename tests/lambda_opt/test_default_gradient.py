@@ -1,4 +1,4 @@
-"""LambdaOptMF as it is by default: the gradient through the whole training, λ from a split."""
+"""LambdaOptMF with ``loss: bpr``: the gradient through the whole training, λ from a split."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from recbole.data.interaction import Interaction
 from recbole.model.general_recommender import BPR
 from recbole.trainer import Trainer
 
@@ -42,8 +43,9 @@ def doubled(run: Run) -> Run:
     """The same run in float64."""
     run.model.double()
     run.trainer.lambda_network.double()
-    for side, table in run.trainer.tables.items():
-        run.trainer.lambda_network.scale(side, torch.linspace(0.5, 2, len(table.weight)))
+    for side in ("user", "item"):
+        rows = getattr(run.model, f"{side}_embedding").num_embeddings
+        run.trainer.lambda_network.scale(side, torch.linspace(0.5, 2, rows))
     if run.trainer.forward_gradient is not None:
         run.trainer.forward_gradient.double()
     if hasattr(run.model, "norm_adj_matrix"):
@@ -124,7 +126,10 @@ def test_the_forward_gradient_is_the_unrolled_training_on_any_model(
         trainer.gradient.begin(batch, None)
         trainer.gradient.end()
         trainer.optimizer.zero_grad()
-        (unrolled.model.fit_loss({}, batch) + trainer._penalty(batch)).backward()
+        read, network = trainer.objective.read(batch), trainer.lambda_network
+        keys = run.model.USER_ID, run.model.ITEM_ID, run.model.NEG_ITEM_ID
+        given = Interaction(dict(zip(keys, batch, strict=True)))
+        trainer.objective.loss(given, batch, read, network).backward()
         trainer.optimizer.step()
     trainer.gradient.add(valid)
     found = {name: table.grad for name, table in strengths.items()}

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Adam, SparseAdam
 
-from recbole_ext.lambda_opt import trainer as bilevel
+from recbole_ext.lambda_opt import pairwise_objective as objectives
 from recbole_ext.lambda_opt.gradient import derivatives as gradients
 from recbole_ext.lambda_opt.gradient import lookahead as hypergradients
 from recbole_ext.lambda_opt.gradient.bpr import Triples, bpr_loss, bpr_row_gradients
@@ -114,12 +114,12 @@ def test_the_closed_form_trains_as_autograd_does(
 ) -> None:
     rates = {"lambda_learning_rate": 0.01, "lambda_update_interval": 2, "epochs": 3}
     fast = doubled(Run(**{**world, **settings, **rates})).fit()
-    assert fast.trainer.is_factorisation
-    for module in (bilevel, hypergradients):
+    assert fast.trainer.objective.is_factorisation
+    for module in (objectives, hypergradients):
         monkeypatch.setattr(module, "is_factorisation", lambda model: False)
     monkeypatch.setattr(gradients, "is_factorisation", lambda model: False)
     plain = doubled(Run(**{**world, **settings, **rates})).fit()
-    assert not plain.trainer.is_factorisation
+    assert not plain.trainer.objective.is_factorisation
     assert max(table.max() for table in fast.strengths().values()) > 0
     torch.testing.assert_close(fast.state(), plain.state(), rtol=1e-6, atol=1e-8)
     torch.testing.assert_close(fast.strengths(), plain.strengths(), rtol=1e-6, atol=1e-8)

@@ -7,9 +7,28 @@ from tests.worlds.helpers import LAMBDA
 
 
 class TestDefault(ModelContract):
+    """The softmax, λ learnt as a power law, and a last fit at it."""
+
+    model = "LambdaOptMF"
+    settings = {"lambda_epochs": 2, "lambda_steps": 0, "eval_step": 1}
+    validates = True
+    known = {"ndcg@10": 0.3677}
+
+
+class TestSoftmaxInOnePiece(ModelContract):
+    """The softmax, with λ learnt while the model is trained, from half of the validation."""
+
+    model = "LambdaOptMF"
+    settings = {"lambda_epochs": 0, "lambda_source": "split", "lambda_warmup_steps": 0}
+    validates = True
+    known = {"ndcg@10": 0.3779}
+
+
+class TestBPR(ModelContract):
     """One λ for all users, through the whole training."""
 
     model = "LambdaOptMF"
+    settings = {"loss": "bpr"}
     validates = True
     known = {"ndcg@10": 0.4674}
 
@@ -26,5 +45,5 @@ class TestFixed(ModelContract):
     """A λ that is given."""
 
     model = "LambdaOptMF"
-    settings = {"regularizer": "fixed", "reg_weight": 0.01}
+    settings = {"loss": "bpr", "regularizer": "fixed", "reg_weight": 0.01}
     known = {"ndcg@10": 0.4739}

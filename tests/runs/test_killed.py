@@ -35,7 +35,8 @@ Step = Callable[[], None]
 
 
 def lambdaoptmf(folder: Path, **settings: Any) -> dict[str, Any]:
-    return {**write_ratings(folder, lambda u, i: 1.0), **settings, "train_batch_size": 8}
+    short = {"train_batch_size": 8, "lambda_epochs": 2, "lambda_steps": 0}
+    return {**write_ratings(folder, lambda u, i: 1.0), **short, **settings}
 
 
 def cold(folder: Path, **settings: Any) -> dict[str, Any]:
@@ -44,7 +45,7 @@ def cold(folder: Path, **settings: Any) -> dict[str, Any]:
 
 RUNS: dict[str, tuple[str, Callable[[Path], dict[str, Any]]]] = {
     "LambdaOptMF": ("LambdaOptMF", lambdaoptmf),
-    "LambdaOptMF, a λ a row": ("LambdaOptMF", lambda f: lambdaoptmf(f, **LAMBDA)),
+    "LambdaOptMF, a λ a row": ("LambdaOptMF", lambda f: lambdaoptmf(f, **LAMBDA, lambda_epochs=0)),
     "MeLU": ("MeLU", cold),
     "MAMO": ("MAMO", lambda f: cold(f, preset="paper")),
     "ResNetMF": ("ResNetMF", lambda f: write_ratings(f, lambda u, i: 1 + (u * 7 + i * 3) % 5)),

@@ -29,8 +29,10 @@ def world(world: dict[str, Any]) -> dict[str, Any]:
         ("LambdaOptMF", {**LAMBDA, "learner": "sparse_adam", "lambda_source": "valid"}),
         ("LambdaOptMF", {**LAMBDA, "lambda_learner": "adam", "lambda_update_interval": 3}),
         ("LambdaOptMF", {**LAMBDA, "meta_gradient": "higher", "lookahead_steps": 2}),
-        ("LambdaOptMF", {"lambda_learning_rate": 1e-3}),  # forward, the default
-        ("LambdaOptMF", {"lambda_granularity": "double-global", "learner": "sgd"}),
+        ("LambdaOptMF", {"lambda_epochs": 2, "lambda_steps": 0}),  # 3 epochs end in the last fit
+        ("LambdaOptMF", {"lambda_epochs": 0, "lambda_warmup_steps": 2}),
+        ("LambdaOptMF", {"loss": "bpr", "lambda_learning_rate": 1e-3}),
+        ("LambdaOptMF", {"loss": "bpr", "lambda_granularity": "double-global", "learner": "sgd"}),
         ("LambdaOptMF", {"regularizer": "fixed", "reg_weight": 0.01}),
         (
             "LambdaOptMF",
@@ -50,7 +52,7 @@ def test_a_resumed_run_ends_like_an_uninterrupted_one(
     file = first.trainer.saved_model_file
     second = Run(model, **{**world, **settings, "epochs": 6, "resume_file": file}).fit()
 
-    assert second.trainer.start_epoch == 3
+    assert second.trainer.start_epoch == first.trainer.epochs
     assert checkpoint.load_checkpoint(file)["config"]["resume_file"] is None
     assert not same(first.state(), whole.state())
     assert same(second.state(), whole.state())

@@ -20,6 +20,7 @@ STORED = Path(__file__).parent / "stored"
 FIGURES = json.loads((STORED / "figures.json").read_text(encoding="utf-8"))
 SETTINGS: dict[str, dict[str, Any]] = {
     "LambdaOptMF": {
+        "loss": "bpr",
         "train_batch_size": 64,
         "lambda_update_interval": 2,
         "lambda_learning_rate": 0.01,

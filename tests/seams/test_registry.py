@@ -26,11 +26,15 @@ def yaml(tmp_path: Path) -> Path:
     return file
 
 
+BPR_LOSS = {"loss": "bpr"}
+
+
 def test_importing_registered_our_model() -> None:
     assert get_model("LambdaOptMF") is LambdaOptMF
     assert get_trainer(ModelType.GENERAL, "LambdaOptMF") is BilevelTrainer
     assert recbole.data.dataset.LambdaOptMFDataset is CheckedDataset
-    assert Config("LambdaOptMF", "ml-100k")["lambda_learning_rate"] == 4e-5
+    assert Config("LambdaOptMF", "ml-100k")["lambda_learning_rate"] == 0.01
+    assert Config("LambdaOptMF", "ml-100k", config_dict={"loss": "bpr"})["lambda_epochs"] == 0
 
 
 def test_a_users_model_trains_by_its_name(yaml: Path) -> None:
@@ -54,7 +58,9 @@ def test_a_users_model_knows_what_the_models_it_extends_know(tmp_path: Path) -> 
     assert Run("Second", embedding_size=8, my_weight=1.0).model.embedding_size == 8
     shorter = type("Shorter", (LambdaOptMF,), {})
     register_model(shorter, properties=yaml, trainer=BilevelTrainer)
-    assert Config("Shorter", "ml-100k")["lambda_granularity"] == "global-user"
+    assert Config("Shorter", "ml-100k")["lambda_granularity"] == "power-law"
+    bpr = Config("Shorter", "ml-100k", config_dict={"loss": "bpr"})
+    assert bpr["lambda_granularity"] == "global-user"
     with pytest.raises(ValueError, match="Mine knows no hyper-parameter 'dropout_prob'"):
         Run("Mine", dropout_prob=0.1)
 
@@ -171,7 +177,7 @@ def test_recboles_own_settings_give_no_warning(
         ),
         ({"clip_grad_norm": {"max_norm": 1}}, "clip_grad_norm must be empty with regularizer"),
         (
-            {"meta_gradient": "higher", "learner": "sparse_adam"},
+            {**BPR_LOSS, "meta_gradient": "higher", "learner": "sparse_adam"},
             "meta_gradient: higher needs learner: adam or sgd, got 'sparse_adam'",
         ),
         ({"lambda_initial": -1}, "lambda_initial must be a number of at least 0, got -1"),
@@ -181,18 +187,28 @@ def test_recboles_own_settings_give_no_warning(
         ),
         ({"lambda_warmup_steps": 0.5}, "lambda_warmup_steps must be a whole number of at least 0"),
         ({"frequency_exponent": "x"}, "frequency_exponent must be a number, got 'x'"),
-        ({"regularizer": "frequency"}, "frequency_exponent must not be 0 with regularizer: freq"),
         (
-            {"lambda_granularity": "user"},
-            "forward needs lambda_granularity to be one of global, double-global, global-user, got",
+            {**BPR_LOSS, "regularizer": "frequency"},
+            "frequency_exponent must not be 0 with regularizer: freq",
         ),
-        ({"learner": "sparse_adam"}, "forward needs learner: adam or sgd, got 'sparse_adam'"),
-        ({"lambda_learner": "sparse_adam"}, "forward needs lambda_learner: adam or sgd"),
+        (
+            {**BPR_LOSS, "lambda_granularity": "user"},
+            "forward needs lambda_granularity to be one of power-law, global, double-global, "
+            "global-user, got",
+        ),
+        (
+            {**BPR_LOSS, "learner": "sparse_adam"},
+            "forward needs learner: adam or sgd, got 'sparse_adam'",
+        ),
+        (
+            {**BPR_LOSS, "lambda_learner": "sparse_adam"},
+            "forward needs lambda_learner: adam or sgd",
+        ),
         ({"preset": "papers"}, "LambdaOptMF has no preset 'papers'; it has one-step, paper"),
         (
             {"lambda_granularity": "users"},
-            "lambda_granularity must be one of global, double-global, global-user, dimension, "
-            "double-dimension, user, item, "
+            "lambda_granularity must be one of power-law, global, double-global, global-user, "
+            "dimension, double-dimension, user, item, "
             r"user\+item, dimension\+user, dimension\+item, dimension\+user\+item; got 'users'",
         ),
     ],

@@ -79,7 +79,7 @@ def test_data(model: str, file: str, content: str, message: str, tmp_path: Path)
         Run(model, **{**world, "load_col": None}).fit()
 
 
-def trained(tmp_path: Path, model: str = "LambdaOptMF", **settings: Any) -> Path:
+def trained(tmp_path: Path, model: str | None = None, **settings: Any) -> Path:
     world = write_ratings(tmp_path, lambda user, item: 1.0)
     return Path(Run(model, **{**world, **settings}).fit().trainer.saved_model_file)
 
@@ -104,7 +104,7 @@ def not_there(tmp_path: Path) -> None:
     load_data_and_model("x.pth")
 
 
-def go_on(path: Path, tmp_path: Path, model: str = "LambdaOptMF", **settings: Any) -> None:
+def go_on(path: Path, tmp_path: Path, model: str | None = None, **settings: Any) -> None:
     data = {"dataset": "rated", "data_path": str(tmp_path / "data"), "train_batch_size": 64}
     Run(model, **{**data, **settings, "resume_file": str(path)}).fit()
 

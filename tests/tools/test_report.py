@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -29,7 +30,8 @@ SCRIPT = '<script>alert("x")</script>'
 
 
 def train(model: str, settings: dict[str, Any], **more: Any) -> dict[str, Any]:
-    return run_recbole(model, config_dict={**QUICK, **settings, **more})
+    loss = {"loss": "bpr"} if model == "LambdaOptMF" else {}
+    return run_recbole(model, config_dict={**QUICK, **loss, **settings, **more})
 
 
 def report(*checkpoints: str, output: str = "report.html") -> Page:
@@ -108,10 +110,20 @@ def test_one_lambda_is_said_in_full_and_how_to_see_its_course(world: dict[str, A
     assert users["varies by"] == "nothing: one for all"
     assert "given, not learnt" in page.text["1-lambda"]
     assert "train with lambda_dump: True" in page.text["1-lambda"]
-    one_side = train("LambdaOptMF", world)  # the default: users only
+    one_side = train("LambdaOptMF", world)  # users only
     text = report(one_side["checkpoint"]).text["1-lambda"]
     assert "The items are not regularised." in text
     assert "learnt in training" in text
+
+
+def test_a_power_law_is_said_in_its_four_numbers(world: dict[str, Any]) -> None:
+    short = {"loss": "softmax", "lambda_epochs": 2, "lambda_steps": 0, "lambda_warmup_steps": 0}
+    result = train("LambdaOptMF", world, **short, lambda_dump=True)
+    page = report(result["checkpoint"])
+    saved = load_checkpoint(result["checkpoint"])["modules"]["lambda_network"]
+    exponent = saved["weights.item-exponent"].item()
+    assert re.search(rf"user λ: .*·f\^.*item λ: .*·f\^{exponent:.2f}", page.text["1-lambda"])
+    assert [row["varies by"] for row in page.tables["1-lambda"][0]] == ["user", "item"]
 
 
 def test_scenarios_memory_and_evidence_are_those_of_the_run(cold_world: dict[str, Any]) -> None:
@@ -167,7 +179,7 @@ def test_settings_tell_what_was_chosen_by_whom_and_repeat_the_run(world: dict[st
     chosen, everything = page.tables["1-settings"]
     by_name = {row["setting"]: row for row in chosen}
     assert by_name["lambda_granularity"]["value"] == "item"
-    assert by_name["lambda_granularity"]["default"] == "global-user"
+    assert by_name["lambda_granularity"]["default"] == "power-law"
     assert by_name["lambda_granularity"]["set by"] == "the run"
     assert by_name["meta_gradient"]["set by"] == "preset one-step"
     assert by_name["lambda_learning_rate"]["value"] == str(LOOKAHEAD["lambda_learning_rate"])

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from recbole_ext.__main__ import main
-from tests.worlds.helpers import small_world
+from tests.worlds.helpers import SHORT, small_world
 from tests.worlds.places import ML_1M, ROOT
 
 
@@ -84,7 +84,7 @@ def test_a_key_given_twice_with_two_values_is_refused(
             "error: model: there is no model 'LightSAN'. Did you mean LightSANs",
         ),
         (["--embeding_size=8"], "'embeding_size'. Did you mean embedding_size"),
-        (["--lambda_granularity=all"], "lambda_granularity must be one of global"),
+        (["--lambda_granularity=all"], "lambda_granularity must be one of power-law, global"),
         (["--valid_metric=Foo@10"], "error: valid_metric: Foo@10 is not computed"),
         (["--metrics=[Foo]"], "error: metrics: there is no metric '[Foo]'"),
         (["--nproc=2"], "error: nproc must be 1, got 2: LambdaOptMF trains in one process"),
@@ -110,6 +110,7 @@ def test_a_run_ends_with_a_table_and_can_be_resumed(
         f"--data_path={write_dataset(small_world())}",
         "--load_col={'inter':['user_id','item_id']}",
         *("--show_progress=False", "--embedding_size=8"),
+        *(f"--{key}={value}" for key, value in SHORT.items()),
     ]
     assert main([*common, "--epochs=2"]) == 0
     first = capsys.readouterr().out
@@ -134,6 +135,7 @@ def test_ml_1m_from_a_folder() -> None:
         "--load_col={'inter':['user_id','item_id','rating']}",
         "--epochs=1",
         "--show_progress=False",
+        *(f"--{key}={value}" for key, value in SHORT.items()),
     )
     assert done.returncode == 0, done.stderr
     assert "LambdaOptMF on ml-1m" in done.stdout

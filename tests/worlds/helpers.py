@@ -19,6 +19,9 @@ from recbole_ext.runs.checkpoint import load_checkpoint
 QUICK = {"epochs": 2, "show_progress": False, "state": "ERROR", "eval_step": 1}
 
 
+# λ of the softmax loss, learnt in two epochs.
+SHORT = {"lambda_epochs": 2, "lambda_steps": 0, "lambda_warmup_steps": 0}
+
 safe_loading = pytest.mark.skipif(
     not hasattr(torch.serialization, "add_safe_globals"),
     reason="torch before 2.4 cannot be told which classes are safe",
@@ -26,6 +29,7 @@ safe_loading = pytest.mark.skipif(
 
 # The paper's gradient, one step ahead, in place of the default's.
 LOOKAHEAD = {
+    "loss": "bpr",
     "meta_gradient": "analytic",
     "lambda_learner": "sparse_adam",
     "lambda_learning_rate": 1e-3,
@@ -42,11 +46,14 @@ LAMBDA = {
 
 
 class Run:
-    """A run in pieces: ``config``, ``data`` (train, valid, test), ``model``, ``trainer``."""
+    """A run in pieces: ``config``, ``data`` (train, valid, test), ``model``, ``trainer``.
 
-    def __init__(
-        self, model: str = "LambdaOptMF", dataset: str = "ml-100k", **settings: Any
-    ) -> None:
+    Without a model it is a LambdaOptMF with ``loss: bpr``, unless the settings have another loss.
+    """
+
+    def __init__(self, model: str | None = None, dataset: str = "ml-100k", **settings: Any) -> None:
+        if model is None:
+            model, settings = "LambdaOptMF", {"loss": "bpr", **settings}
         self.config = Config(model, dataset, config_dict={**QUICK, **settings})
         init_seed(self.config["seed"], True)
         self.data = data_preparation(self.config, create_dataset(self.config))

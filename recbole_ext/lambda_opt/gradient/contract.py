@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import Tensor
-
-from recbole_ext.lambda_opt.gradient.bpr import RowGradients, Triples
 
 
 class Gradient(Protocol):
@@ -16,17 +14,18 @@ class Gradient(Protocol):
     this order. During the warm-up of λ it leaves out :meth:`add`.
     """
 
-    def begin(self, batch: Triples, read: RowGradients | None) -> None:
+    def begin(self, batch: Any, read: Any) -> None:
         """Take note of the batch of the coming model step.
 
         Args:
-            batch: the batch that the model is about to train on.
+            batch: the batch that the model is about to train on: triples, or users with their
+                items.
             read: a matrix factorisation's rows and gradients for the batch; ``None`` for other
                 models.
         """
 
-    def add(self, valid: Triples) -> Tensor:
-        """Add the gradient of a validation batch to the λ tables' ``grad``.
+    def add(self, valid: Any) -> Tensor:
+        """Add the gradient of a validation batch to the ``grad`` of λ's weights.
 
         Args:
             valid: ratings that the model does not train on.

@@ -7,12 +7,15 @@ Both classes have the same methods, which work on whole tables. Parameters go by
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from recbole_ext.lambda_opt.gradient.bpr import Triples, bpr_row_gradients
+from recbole_ext.lambda_opt.gradient.calibration import Temperature, bpr_derivatives
+from recbole_ext.lambda_opt.gradient.penalty import batch_shares
 from recbole_ext.lambda_opt.gradient.tangents import bpr_row_tangents
 from recbole_ext.lambda_opt.pairwise import PairwiseModel, is_factorisation
 
@@ -25,11 +28,24 @@ class Gradients(Protocol):
 
     parameters: ByName
 
-    def fit(self, batch: Triples) -> tuple[ByName, Answer]:
-        """The gradient ``g`` of the training loss, and a function that gives ``∂g/∂Θ · Z``."""
+    def fit(self, batch: Any, read: Any) -> tuple[ByName, Answer]:
+        """The gradient ``g`` of the training loss, and a function that gives ``∂g/∂Θ · Z``.
 
-    def ranking(self, batch: Triples) -> tuple[Tensor, ByName]:
-        """The ranking loss, shape: [], and its gradient."""
+        Args:
+            batch: a training batch.
+            read: what the model's own step has computed for the batch, or ``None``.
+        """
+
+    def ranking(self, batch: Any, temperature: Temperature | None) -> tuple[Tensor, ByName]:
+        """The outer loss, shape: [], and its gradient.
+
+        Args:
+            batch: a batch of the ratings that λ learns from.
+            temperature: follows the best scale of the scores; ``None`` takes them as they are.
+        """
+
+    def shares(self, batch: Any) -> ByName:
+        """The factor of each row's penalty ``λ_r |θ_r|²`` by side, shape: [n_rows, 1]."""
 
 
 def gradients_of(model: PairwiseModel) -> Gradients:
@@ -43,8 +59,9 @@ class FactorisationGradients:
 
     def __init__(self, model: PairwiseModel) -> None:
         self.parameters: ByName = dict(model.named_parameters())
+        self._shares = _Shares(model)
 
-    def fit(self, batch: Triples) -> tuple[ByName, Answer]:
+    def fit(self, batch: Triples, read: object = None) -> tuple[ByName, Answer]:
         """See :class:`Gradients`."""
 
         def answer(direction: ByName) -> ByName:
@@ -55,10 +72,23 @@ class FactorisationGradients:
         found = bpr_row_gradients(*tables, batch)
         return self._in_tables(batch, found.users, found.items), answer
 
-    def ranking(self, batch: Triples) -> tuple[Tensor, ByName]:
+    def ranking(
+        self, batch: Triples, temperature: Temperature | None = None
+    ) -> tuple[Tensor, ByName]:
         """See :class:`Gradients`."""
-        found = bpr_row_gradients(*self._tables(), batch)
-        return found.loss, self._in_tables(batch, found.users, found.items)
+        users, items = self._tables()
+        scale = 1.0
+        if temperature is not None:
+            rows, (positive, negative) = users[batch.users], items[batch.items].chunk(2)
+            margins = (rows * (positive - negative)).sum(-1)
+            scale = temperature.follow(bpr_derivatives(margins)).item()
+        found = bpr_row_gradients(users * scale, items, batch)
+        gradients = self._in_tables(batch, found.users * scale, found.items)
+        return found.loss, gradients
+
+    def shares(self, batch: Triples) -> ByName:
+        """See :class:`Gradients`."""
+        return self._shares(batch)
 
     def _tables(self) -> tuple[Tensor, Tensor]:
         users, items = (table.detach() for table in self.parameters.values())
@@ -73,6 +103,20 @@ class FactorisationGradients:
         return summed
 
 
+class _Shares:
+    """The share of each row in the penalty of a batch of triples: its occurrences over the size."""
+
+    def __init__(self, model: PairwiseModel) -> None:
+        self.tables = model.model.user_embedding.weight, model.model.item_embedding.weight
+
+    def __call__(self, batch: Triples) -> ByName:
+        shares = {}
+        for side, table, ids in zip(("user", "item"), self.tables, batch.sides, strict=True):
+            counted = batch_shares(ids, len(table), len(batch.users))
+            shares[side] = counted.to(table).unsqueeze(-1)
+        return shares
+
+
 class AutogradGradients:
     """The derivatives of any model, by differentiating twice.
 
@@ -82,8 +126,9 @@ class AutogradGradients:
     def __init__(self, model: PairwiseModel) -> None:
         self.model = model
         self.parameters: ByName = dict(model.named_parameters())
+        self._shares = _Shares(model)
 
-    def fit(self, batch: Triples) -> tuple[ByName, Answer]:
+    def fit(self, batch: Triples, read: object = None) -> tuple[ByName, Answer]:
         """See :class:`Gradients`."""
         with torch.enable_grad():
             loss = self.model.fit_loss(self.parameters, batch)
@@ -96,11 +141,21 @@ class AutogradGradients:
 
         return {name: gradient.detach() for name, gradient in found.items()}, answer
 
-    def ranking(self, batch: Triples) -> tuple[Tensor, ByName]:
+    def ranking(
+        self, batch: Triples, temperature: Temperature | None = None
+    ) -> tuple[Tensor, ByName]:
         """See :class:`Gradients`."""
         with torch.enable_grad():
-            loss = self.model.ranking_loss(self.parameters, batch)
+            margins = self.model.margins(self.parameters, batch)
+            scale = 1.0
+            if temperature is not None:
+                scale = temperature.follow(bpr_derivatives(margins.detach())).item()
+            loss = -F.logsigmoid(margins * scale).mean()
             return loss.detach(), self._differentiate(loss)
+
+    def shares(self, batch: Triples) -> ByName:
+        """See :class:`Gradients`."""
+        return self._shares(batch)
 
     def _differentiate(self, value: Tensor, twice: bool = False, again: bool = False) -> ByName:
         leaves = list(self.parameters.values())

@@ -10,6 +10,9 @@ where ``f`` is the optimiser's step on the loss and the penalty of a batch. The 
 validation loss with respect to λ, the hypergradient, is ``∂l_V/∂Θ_t · Z_t`` at any time. The cost
 grows with the number of λ, so that this method is for few λ.
 
+In a long training the early steps' share of ``Z`` only adds noise, and may grow without bound. A
+``memory`` below 1 forgets it: ``Z`` is multiplied by it in each step.
+
 Reference:
     Franceschi et al. "Forward and Reverse Gradient-Based Hyperparameter Optimization." ICML 2017.
 """
@@ -70,51 +73,64 @@ def bpr_row_tangents(
     return slope_moved * difference + slope * change, torch.cat([for_positive, -for_positive])
 
 
-def step_tangent(
-    optimizer: Optimizer,
-    table: Tensor,
-    gradient: Tensor,
-    tangent: Tangent,
-    moved: Tensor,
-    stride: int = 1,
-) -> None:
-    """Update a tangent, in place, for one step of the optimiser.
+class TangentStep:
+    """One step of the optimiser on a table, as it changes the table's tangents.
 
     Args:
         optimizer: SGD without momentum or Adam, before its step; it is only read.
         table: one of its parameters, shape: [n_rows, embedding_size]
         gradient: the table's gradient in this step, weight decay included, of the same shape.
-        tangent: the tangent before the step.
-        moved: derivative of the gradient by λ, ``∂g/∂Θ · Z + ∂g/∂λ``, of the same shape.
         stride: number of steps that this step represents, itself and those skipped before it; 1 is
             exact.
+        memory: the share of a tangent that is kept; 1 is exact.
 
     Raises:
         TypeError: if the optimiser is of another kind.
     """
-    group = next(g for g in optimizer.param_groups if any(p is table for p in g["params"]))
-    rate = group["lr"] * stride
-    if type(optimizer) is SGD:
-        tangent.table.sub_(moved, alpha=rate)
-        return
-    if type(optimizer) is not Adam:
-        raise TypeError(f"no tangent for {type(optimizer).__name__}: use adam or sgd")
-    betas = group["betas"]
-    after = adam_state(optimizer, table).advance(gradient, betas)
-    decay = betas[0] ** stride, betas[1] ** stride
-    tangent.first.mul_(decay[0]).add_(moved, alpha=1 - decay[0])
-    tangent.second.mul_(decay[1]).addcmul_(gradient, moved, value=2 * (1 - decay[1]))
-    _descend(tangent, after, betas, group["eps"], rate)
 
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        table: Tensor,
+        gradient: Tensor,
+        stride: int = 1,
+        memory: float = 1.0,
+    ) -> None:
+        group = next(g for g in optimizer.param_groups if any(p is table for p in g["params"]))
+        self.gradient, self.memory = gradient, memory
+        self.rate = group["lr"] * stride
+        self.adam = type(optimizer) is Adam
+        if not self.adam and type(optimizer) is not SGD:
+            raise TypeError(f"no tangent for {type(optimizer).__name__}: use adam or sgd")
+        if self.adam:
+            betas = group["betas"]
+            self.decay = betas[0] ** stride, betas[1] ** stride
+            self._differentiate(adam_state(optimizer, table), betas, group["eps"])
 
-def _descend(
-    tangent: Tangent, after: AdamState, betas: tuple[float, float], eps: float, rate: float
-) -> None:
-    """``Z ← Z − lr · d(m̂ / (√v̂ + eps))``; at ``v = 0`` the root's derivative is set to 0."""
-    first, root = after.corrected(betas)
-    inverse = 1 / (root + eps)
-    step = int(after.step)
-    corrections = 1 - betas[0] ** step, 1 - betas[1] ** step
-    root_slope = torch.where(root > 0, first * inverse.square() / (2 * root), 0.0)
-    tangent.table.addcmul_(tangent.first, inverse, value=-rate / corrections[0])
-    tangent.table.addcmul_(tangent.second, root_slope, value=rate / corrections[1])
+    def _differentiate(self, before: AdamState, betas: tuple[float, float], eps: float) -> None:
+        """``d(m̂ / (√v̂ + eps))`` by ``m`` and by ``v``; at ``v = 0`` the latter is set to 0."""
+        after = before.advance(self.gradient, betas)
+        first, root = after.corrected(betas)
+        step = int(after.step)
+        self.corrections = 1 - betas[0] ** step, 1 - betas[1] ** step
+        self.inverse = 1 / (root + eps)
+        slope = first * self.inverse.square() / (2 * root)
+        self.root_slope = torch.where(root > 0, slope, 0.0)
+
+    def apply(self, tangent: Tangent, moved: Tensor) -> None:
+        """Update a tangent in place.
+
+        Args:
+            tangent: the tangent before the step.
+            moved: derivative of the gradient by the λ, ``∂g/∂Θ · Z + ∂g/∂λ``, in the table's shape.
+        """
+        if self.memory != 1:
+            tangent.table.mul_(self.memory)
+        if not self.adam:
+            tangent.table.sub_(moved, alpha=self.rate)
+            return
+        (first, second), (of_first, of_second) = self.decay, self.corrections
+        tangent.first.mul_(first).add_(moved, alpha=1 - first)
+        tangent.second.mul_(second).addcmul_(self.gradient, moved, value=2 * (1 - second))
+        tangent.table.addcmul_(tangent.first, self.inverse, value=-self.rate / of_first)
+        tangent.table.addcmul_(tangent.second, self.root_slope, value=self.rate / of_second)

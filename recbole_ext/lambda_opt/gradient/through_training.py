@@ -1,29 +1,34 @@
-"""The hypergradient with respect to a few λ, through the whole training so far."""
+"""The hypergradient with respect to a few weights of λ, through the whole training so far."""
 
 from __future__ import annotations
+
+import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from recbole_ext.lambda_opt.gradient.bpr import RowGradients, Triples
+from recbole_ext.lambda_opt.gradient.calibration import Temperature
 from recbole_ext.lambda_opt.gradient.derivatives import ByName, Gradients
-from recbole_ext.lambda_opt.gradient.penalty import batch_shares
-from recbole_ext.lambda_opt.gradient.tangents import Tangent, step_tangent
-from recbole_ext.lambda_opt.lambda_network import LambdaNetwork
+from recbole_ext.lambda_opt.gradient.tangents import Tangent, TangentStep
+from recbole_ext.lambda_opt.lambda_network import Strengths
 
 
 class ForwardGradient(nn.Module):
-    """The gradient of λ through the whole training, computed from ``dΘ/dλ``.
+    """The gradient of λ through the whole training, computed from ``Z = dΘ/dw``.
 
-    ``dΘ/dλ`` is updated along with the model. The class is a module so that checkpoints hold it.
+    Each weight ``w`` of λ has its own ``Z``, which is updated along with the model. The class is a
+    module so that checkpoints hold it.
 
     Args:
         gradients: the model's derivatives.
         optimizer: the model's optimiser; it is only read.
         sides: names of the parameters that hold the embeddings of each side, ``user`` and ``item``.
-        network: the network that holds λ, with one number per table.
+        network: the network that holds λ, with few weights.
         stride: number of training steps that one step of the tangents represents; 1 is exact.
+        limit: the largest element of ``Z``; infinity is exact.
+        calibrated: whether the outer loss does not depend on the scale of the scores.
     """
 
     def __init__(
@@ -31,85 +36,89 @@ class ForwardGradient(nn.Module):
         gradients: Gradients,
         optimizer: Optimizer,
         sides: dict[str, str],
-        network: LambdaNetwork,
-        stride: int,
+        network: Strengths,
+        stride: int = 1,
+        limit: float = math.inf,
+        calibrated: bool = False,
     ) -> None:
         super().__init__()
         self.optimizer = optimizer
         self.sides = sides
-        self.stride = stride
-        self._coming: Triples | None = None
+        self.stride, self.limit = stride, limit
+        self.memory = 1.0
+        self.temperature = Temperature() if calibrated else None
+        self._coming: tuple[Any, Any] | None = None
         self._parts = gradients, network  # in a tuple, so that this module does not save them
-        for strength in network.tables:
+        for weight in network.weights:
             for name, parameter in gradients.parameters.items():
                 for field in Tangent._fields:
-                    buffer = self._buffer(strength, name, field)
+                    buffer = self._buffer(weight, name, field)
                     self.register_buffer(buffer, torch.zeros_like(parameter))
 
-    def begin(self, batch: Triples, read: RowGradients | None = None) -> None:
-        """See :class:`~recbole_ext.lambda_opt.gradient.contract.Gradient`."""
-        self._coming = batch
+    def remember(self, batches: int) -> None:
+        """Forget what is longer ago than about so many training steps; 0 forgets nothing."""
+        self.memory = math.exp(-self.stride / batches) if batches else 1.0
 
-    def add(self, valid: Triples) -> Tensor:
+    def begin(self, batch: Any, read: Any = None) -> None:
+        """See :class:`~recbole_ext.lambda_opt.gradient.contract.Gradient`."""
+        self._coming = batch, read
+
+    def add(self, valid: Any) -> Tensor:
         """See :class:`~recbole_ext.lambda_opt.gradient.contract.Gradient`."""
         gradients, network = self._parts
-        loss, outer = gradients.ranking(valid)
-        for strength, table in network.tables.items():
-            moved = [(outer[n] * self._tangent(strength, n).table).sum() for n in outer]
-            table.grad = torch.stack(moved).sum().expand_as(table).clone()
+        loss, outer = gradients.ranking(valid, self.temperature)
+        for name, weight in network.weights.items():
+            moved = [(outer[n] * self._tangent(name, n).table).sum() for n in outer]
+            weight.grad = torch.stack(moved).sum().expand_as(weight).clone()
         return loss
 
     def end(self) -> None:
         """Update the tangents for the coming model step."""
         assert self._coming is not None
-        self._advance(self._coming)
+        self._advance(*self._coming)
         self._coming = None
 
     @torch.no_grad()
-    def _advance(self, train: Triples) -> None:
+    def _advance(self, train: Any, read: Any) -> None:
         gradients, network = self._parts
-        fit, answer = gradients.fit(train)
-        shares = self._shares(train)
-        pulls = self._pulls(shares, self.optimizer.param_groups[0].get("weight_decay", 0.0))
+        fit, answer = gradients.fit(train, read)
+        shares = gradients.shares(train)
+        pulls = self._pulls(shares)
         for name, pull in pulls.items():
             fit[name] = fit[name] + pull * gradients.parameters[name]
-        for strength, table in network.tables.items():
-            direction = {n: self._tangent(strength, n).table for n in gradients.parameters}
+        steps = {
+            name: TangentStep(self.optimizer, parameter, fit[name], self.stride, self.memory)
+            for name, parameter in gradients.parameters.items()
+        }
+        for weight in network.weights:
+            direction = {n: self._tangent(weight, n).table for n in gradients.parameters}
             moved = answer(direction)
             for name, pull in pulls.items():
                 moved[name] = moved[name] + pull * direction[name]
             for side, name in self.sides.items():
-                if network.side_table(side) is table:
-                    moved[name] += 2 * shares[side] * gradients.parameters[name]
-            for name, parameter in gradients.parameters.items():
-                tangent = self._tangent(strength, name)
-                step_tangent(
-                    self.optimizer, parameter, fit[name], tangent, moved[name], self.stride
-                )
+                slope = network.slope(weight, side)
+                if slope is not None:
+                    moved[name] += 2 * shares[side] * slope * gradients.parameters[name]
+            for name, step in steps.items():
+                tangent = self._tangent(weight, name)
+                step.apply(tangent, moved[name])
+                if self.limit < math.inf:
+                    tangent.table.clamp_(-self.limit, self.limit)
 
-    def _shares(self, batch: Triples) -> ByName:
-        """Each row's share in the batch's penalty times the factor of its λ, shape: [n_rows, 1]."""
-        shares = {}
-        for (side, name), ids in zip(self.sides.items(), (batch.users, batch.items), strict=True):
-            table = self._parts[0].parameters[name]
-            counted = batch_shares(ids, len(table), len(batch.users))
-            shares[side] = counted.to(table).unsqueeze(-1) * self._parts[1].scale_of(side)
-        return shares
-
-    def _pulls(self, shares: ByName, weight_decay: float) -> dict[str, Tensor | float]:
+    def _pulls(self, shares: ByName) -> dict[str, Tensor | float]:
         """The factor of ``Θ`` in the gradient of penalty and weight decay, by parameter."""
         gradients, network = self._parts
-        pulls: dict[str, Tensor | float] = dict.fromkeys(gradients.parameters, weight_decay)
+        decay = self.optimizer.param_groups[0].get("weight_decay", 0.0)
+        pulls: dict[str, Tensor | float] = dict.fromkeys(gradients.parameters, decay)
         for side, name in self.sides.items():
-            table = network.side_table(side)
-            if table is not None:
-                pulls[name] = pulls[name] + 2 * shares[side] * table.detach()
+            if network.regularises(side):
+                pulls[name] = pulls[name] + 2 * shares[side] * network.whole(side)
         return pulls
 
-    def _tangent(self, strength: str, name: str) -> Tangent:
-        names = (self._buffer(strength, name, field) for field in Tangent._fields)
+    def _tangent(self, weight: str, name: str) -> Tangent:
+        names = (self._buffer(weight, name, field) for field in Tangent._fields)
         return Tangent(*(getattr(self, buffer) for buffer in names))
 
     @staticmethod
-    def _buffer(strength: str, name: str, field: str) -> str:
-        return f"{strength}|{name}|{field}".replace(".", "/")
+    def _buffer(weight: str, name: str, field: str) -> str:
+        return f"{weight}|{name}|{field}".replace(".", "/")

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from recbole_ext.lambda_opt.lambda_network import LambdaNetwork
+from recbole_ext.lambda_opt.lambda_network import Strengths
 from recbole_ext.runs.atomic_file import replacing
 
 
@@ -17,15 +17,13 @@ def dump_folder(checkpoint: str | Path) -> Path:
     return path.with_name(f"{path.stem}-lambda")
 
 
-def write_dump(
-    folder: Path, epoch: int, network: LambdaNetwork, counts: tuple[Tensor, Tensor]
-) -> None:
+def write_dump(folder: Path, epoch: int, network: Strengths, counts: tuple[Tensor, Tensor]) -> None:
     """Write ``<epoch>.npz`` with the λ of each side; a resumed run replaces the file.
 
     The folder also gets ``ratings.npz``, with the number of training ratings of each user and item.
     """
     _save(folder / "ratings.npz", {"user": counts[0].numpy(), "item": counts[1].numpy()})
-    sides = [side for side in ("user", "item") if network.side_table(side) is not None]
+    sides = [side for side in ("user", "item") if network.regularises(side)]
     whole = {side: network.whole(side).cpu().numpy() for side in sides}
     _save(folder / f"{epoch:05d}.npz", whole)
 

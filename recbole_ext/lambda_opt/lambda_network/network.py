@@ -173,6 +173,30 @@ class LambdaNetwork(nn.Module):
         factors = getattr(self, f"{side}_scale")
         return strength if factors is None else strength * factors[ids]
 
+    @property
+    def weights(self) -> nn.ParameterDict:
+        """The numbers that are learnt, by name; here the tables of λ."""
+        return self.tables
+
+    def slope(self, weight: str, side: str) -> Tensor | None:
+        """``∂λ/∂weight`` of a side's rows, for a table of one number.
+
+        Returns:
+            Slopes, shape: [n_rows or 1, 1]; ``None`` if the weight is not of this side.
+        """
+        if self._table_of[side] != weight or not self.regularises(side):
+            return None
+        return self.scale_of(side)
+
+    def regularises(self, side: str) -> bool:
+        """Whether a side has a λ."""
+        return self.side_table(side) is not None
+
+    def summary(self) -> dict[str, str]:
+        """The mean λ as text."""
+        mean = sum(table.mean().item() for table in self.tables.values()) / len(self.tables)
+        return {"mean λ": f"{mean:.2e}"}
+
     def side_table(self, side: str) -> Tensor | None:
         """The table of a side, shape: [1 or n_rows, 1 or embedding_size]; ``None`` without one."""
         name = self._table_of[side]

@@ -9,7 +9,7 @@ import torch
 from recbole.utils import FeatureType
 from torch import Tensor
 
-from recbole_ext.lambda_opt.lambda_network import LambdaNetwork
+from recbole_ext.lambda_opt.lambda_network import PowerLaw, Strengths
 from recbole_ext.lambda_opt.lambda_network.dump import dump_folder, read_counts, read_dump
 from recbole_ext.meta.judging.attention import attention_by_group, slot_use
 from recbole_ext.meta.judging.evidence import evidence_candidates
@@ -31,11 +31,14 @@ def strengths(run: EvaluatedRun) -> Section | None:
     state = run.checkpoint.get("modules", {}).get("lambda_network")
     if state is None:
         return None
-    network: LambdaNetwork = run.trainer.lambda_network
+    network: Strengths = run.trainer.lambda_network
     network.load_state_dict(state)
-    found = {side: _rows(network, side) for side in SIDES if network.side_table(side) is not None}
+    found = {side: _rows(network, side) for side in SIDES if network.regularises(side)}
     learnt = "learnt in training" if run.trainer.settings.learns_lambda else "given, not learnt"
     blocks: list[Block] = [Table.of([_summary(*item) for item in found.items()])]
+    if isinstance(network, PowerLaw):
+        law = ", ".join(f"{name}: {value}" for name, value in network.summary().items())
+        blocks.append(Note(f"{law}, where f is a row's number of ratings over the mean."))
     left_out = [f"{side}s" for side in SIDES if side not in found]
     if left_out:
         blocks.append(Note(f"The {' and '.join(left_out)} are not regularised."))
@@ -91,7 +94,7 @@ def evidence(run: EvaluatedRun) -> Section | None:
     )
 
 
-def _rows(network: LambdaNetwork, side: str) -> Tensor:
+def _rows(network: Strengths, side: str) -> Tensor:
     """λ of a side without RecBole's padding row, [1 or n_rows - 1, 1 or embedding_size]."""
     whole = network.whole(side).cpu()
     return whole[1:] if len(whole) > 1 else whole

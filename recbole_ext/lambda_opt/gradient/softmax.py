@@ -1,0 +1,218 @@
+"""The multinomial likelihood of each user's items under a softmax over all items.
+
+The loss of a user with ``n_u`` items is ``l_u = n_u · logsumexp_j(s_uj) − Σ_{i∈N_u} s_ui`` with the
+scores ``s_uj = θ_u·θ_j + b_j``. All derivatives are in closed form.
+
+Reference:
+    Liang et al. "Variational Autoencoders for Collaborative Filtering." WWW 2018 (the likelihood).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from recbole_ext.lambda_opt.gradient.calibration import Derivatives
+
+# How much the loss of a hit is about the best of a user's items: 0 stands for their likelihood,
+# where all count alike, and 1 for the probability that the first item drawn is one of them.
+FOCUS = 0.5
+
+
+class UserBatch(NamedTuple):
+    """Some users with all their items.
+
+    Attributes:
+        users: internal user ids, shape: [batch]
+        rows: the position in ``users`` of each interaction, ascending, shape: [interactions]
+        items: the internal item id of each interaction, shape: [interactions]
+        counts: number of interactions of each user, shape: [batch, 1]
+        barred: positions in ``users`` and items that are no candidates, two of shape: [pairs];
+            an item of the user's own stays a candidate.
+        divisor: the loss is divided by it.
+    """
+
+    users: Tensor
+    rows: Tensor
+    items: Tensor
+    counts: Tensor
+    barred: tuple[Tensor, Tensor] | None
+    divisor: float
+
+    def to(self, device: torch.device) -> UserBatch:
+        """The batch on a device, where RecBole's loop sends it."""
+        users, rows, items, counts = (part.to(device) for part in self[:4])
+        barred = self.barred and (self.barred[0].to(device), self.barred[1].to(device))
+        return UserBatch(users, rows, items, counts, barred, self.divisor)
+
+
+class Factors(NamedTuple):
+    """The parameters of a matrix factorisation with item biases, or their derivatives.
+
+    Attributes:
+        users: user embeddings, shape: [n_users, embedding_size]
+        items: item embeddings, shape: [n_items, embedding_size]
+        bias: item biases, shape: [n_items]
+    """
+
+    users: Tensor
+    items: Tensor
+    bias: Tensor
+
+
+class SoftmaxRead(NamedTuple):
+    """The loss of a batch and its derivatives.
+
+    Attributes:
+        batch: the batch.
+        loss: the mean of ``l_u``, shape: []
+        chance: the softmax of each user, shape: [batch, n_items]
+        residual: the derivative by the scores, shape: [batch, n_items]
+        user_rows: the users' embeddings, shape: [batch, embedding_size]
+        gradients: by the users' rows, by all items and by all biases.
+    """
+
+    batch: UserBatch
+    loss: Tensor
+    chance: Tensor
+    residual: Tensor
+    user_rows: Tensor
+    gradients: Factors
+
+
+@torch.no_grad()
+def softmax_gradients(factors: Factors, batch: UserBatch) -> SoftmaxRead:
+    """The loss ``Σ l_u / divisor`` of a batch and its gradients."""
+    users, scores = _scores(factors, batch)
+    return _read(factors, batch, users, scores)
+
+
+@torch.no_grad()
+def softmax_tangents(factors: Factors, read: SoftmaxRead, direction: Factors) -> Factors:
+    """The directional derivative of the gradients of :func:`softmax_gradients`.
+
+    Args:
+        factors: the parameters.
+        read: the batch, read at these parameters.
+        direction: the change of the parameters, in their shapes.
+
+    Returns:
+        The change of the gradients by the users' rows, by all items and by all biases.
+    """
+    batch, users = read.batch, read.user_rows
+    moved_users = direction.users.index_select(0, batch.users)
+    moved = torch.addmm(direction.bias, users, direction.items.T).addmm_(
+        moved_users, factors.items.T
+    )
+    moved.sub_((read.chance * moved).sum(1, keepdim=True)).mul_(read.chance)
+    moved.mul_(batch.counts / batch.divisor)
+    return Factors(
+        torch.addmm(moved @ factors.items, read.residual, direction.items),
+        torch.addmm(moved.T @ users, read.residual.T, moved_users),
+        moved.sum(0),
+    )
+
+
+@torch.no_grad()
+def calibrated_gradients(
+    factors: Factors, batch: UserBatch, follow: Callable[[Derivatives], Tensor]
+) -> SoftmaxRead:
+    """The loss of scores times a temperature, and its gradients by the parameters.
+
+    Args:
+        factors: the parameters.
+        batch: the batch.
+        follow: returns the temperature, given the derivatives of the loss by it.
+    """
+    users, scores = _scores(factors, batch)
+    positive = scores[batch.rows, batch.items].sum()
+    finite = scores.masked_fill(scores == -torch.inf, 0.0)
+
+    def derivatives(temperature: Tensor) -> tuple[Tensor, Tensor]:
+        mean, variance = _moments(scores, finite, temperature)
+        return (mean * batch.counts).sum() - positive, (variance * batch.counts).sum()
+
+    temperature = follow(derivatives).to(scores)
+    read = _read(factors, batch, users, scores.mul_(temperature))
+    return read._replace(gradients=Factors(*(g.mul_(temperature) for g in read.gradients)))
+
+
+@torch.no_grad()
+def hit_gradients(
+    factors: Factors, batch: UserBatch, follow: Callable[[Derivatives], Tensor]
+) -> tuple[Tensor, Factors]:
+    """The calibrated loss of a hit, and its gradients by the parameters.
+
+    With ``p = softmax(τ · s_u)`` the loss is ``mean_u −(1/α) ln Σ_{i∈N_u} p_i^α``. For ``α = 1`` it
+    is ``−ln P(the first item drawn is one of the user's)``, for ``α → 0`` the mean of ``−ln p_i``.
+    Unlike the likelihood it weighs users alike, as the mean of a metric does, and it is more about
+    the top of the list.
+
+    Args:
+        factors: the parameters.
+        batch: the batch.
+        follow: returns the temperature, given the derivatives of the loss by it.
+
+    Returns:
+        The loss, shape: [], and its gradients by the users' rows, all items and all biases.
+    """
+    users, scores = _scores(factors, batch)
+    own = torch.full_like(scores, -torch.inf)
+    own[batch.rows, batch.items] = scores[batch.rows, batch.items]
+    finite, own_finite = (part.masked_fill(part == -torch.inf, 0.0) for part in (scores, own))
+
+    def derivatives(temperature: Tensor) -> tuple[Tensor, Tensor]:
+        mean, variance = _moments(scores, finite, temperature)
+        of_own, own_variance = _moments(own, own_finite, FOCUS * temperature)
+        return (mean - of_own).mean(), (variance - FOCUS * own_variance).mean()
+
+    temperature = follow(derivatives).to(scores)
+    size = len(batch.users)
+    total = (scores * temperature).logsumexp(1, keepdim=True)
+    of_own = (own * (FOCUS * temperature)).logsumexp(1, keepdim=True)
+    residual = (scores * temperature - total).exp_()
+    residual.sub_((own * (FOCUS * temperature) - of_own).exp_()).mul_(temperature / size)
+    gradients = Factors(residual @ factors.items, residual.T @ users, residual.sum(0))
+    return (total - of_own / FOCUS).mean(), gradients
+
+
+def _moments(scores: Tensor, finite: Tensor, temperature: Tensor) -> tuple[Tensor, Tensor]:
+    """The mean and the variance of scores under their softmax, two of shape: [batch, 1].
+
+    Args:
+        scores: the scores; −∞ for items that are no candidates.
+        finite: the scores with 0 in place of −∞.
+        temperature: what the scores are multiplied by in the softmax.
+    """
+    chance = torch.softmax(scores * temperature.to(scores), 1).mul_(finite)
+    mean = chance.sum(1, keepdim=True)
+    return mean, chance.mul_(finite).sum(1, keepdim=True) - mean.square()
+
+
+def _scores(factors: Factors, batch: UserBatch) -> tuple[Tensor, Tensor]:
+    """The users' rows, and the scores of all items, which are −∞ for items that are barred."""
+    users = factors.users.index_select(0, batch.users)
+    scores = torch.addmm(factors.bias, users, factors.items.T)
+    own = scores[batch.rows, batch.items]
+    scores[:, 0] = -torch.inf  # RecBole's padding item
+    if batch.barred is not None:
+        scores[batch.barred] = -torch.inf
+        scores[batch.rows, batch.items] = own
+    return users, scores
+
+
+def _read(factors: Factors, batch: UserBatch, users: Tensor, scores: Tensor) -> SoftmaxRead:
+    positive = scores[batch.rows, batch.items].sum()
+    largest = scores.amax(1, keepdim=True)
+    chance = torch.sub(scores, largest, out=scores).exp_()
+    total = chance.sum(1, keepdim=True)
+    loss = ((largest + total.log()) * batch.counts).sum() - positive
+    chance.div_(total)
+    residual = chance * (batch.counts / batch.divisor)
+    less = residual.new_full((len(batch.rows),), -1 / batch.divisor)
+    residual.index_put_((batch.rows, batch.items), less, accumulate=True)
+    gradients = Factors(residual @ factors.items, residual.T @ users, residual.sum(0))
+    return SoftmaxRead(batch, loss / batch.divisor, chance, residual, users, gradients)

@@ -1,0 +1,68 @@
+"""The derivatives of the softmax loss that the forward-mode gradient of λ needs."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from recbole_ext.lambda_opt.gradient.calibration import Temperature
+from recbole_ext.lambda_opt.gradient.derivatives import Answer, ByName
+from recbole_ext.lambda_opt.gradient.softmax import (
+    Factors,
+    SoftmaxRead,
+    UserBatch,
+    calibrated_gradients,
+    hit_gradients,
+    softmax_gradients,
+    softmax_tangents,
+)
+
+
+class SoftmaxGradients:
+    """See :class:`~recbole_ext.lambda_opt.gradient.derivatives.Gradients`.
+
+    Args:
+        parameters: the model's parameters.
+        n_users: number of users, without the padding.
+        hit: whether the outer loss is that of a hit instead of the likelihood.
+    """
+
+    def __init__(self, parameters: Factors, n_users: int, hit: bool = False) -> None:
+        self.parameters: ByName = parameters._asdict()
+        self._n_users, self._hit = n_users, hit
+
+    def fit(self, batch: UserBatch, read: SoftmaxRead) -> tuple[ByName, Answer]:
+        """See the interface."""
+        factors = self._factors()
+
+        def answer(direction: ByName) -> ByName:
+            return self._in_tables(batch, softmax_tangents(factors, read, Factors(**direction)))
+
+        return self._in_tables(batch, read.gradients), answer
+
+    def ranking(self, batch: UserBatch, temperature: Temperature | None) -> tuple[Tensor, ByName]:
+        """See the interface."""
+        factors = self._factors()
+        if temperature is None:
+            read = softmax_gradients(factors, batch)
+        elif self._hit:
+            loss, gradients = hit_gradients(factors, batch, temperature.follow)
+            return loss, self._in_tables(batch, gradients)
+        else:
+            read = calibrated_gradients(factors, batch, temperature.follow)
+        return read.loss, self._in_tables(batch, read.gradients)
+
+    def shares(self, batch: UserBatch) -> ByName:
+        """See the interface."""
+        users, items, _ = self._factors()
+        of_users = torch.zeros_like(users[:, :1])
+        of_users[batch.users] = 1 / len(batch.users)
+        return {"user": of_users, "item": torch.full_like(items[:, :1], 1 / self._n_users)}
+
+    def _factors(self) -> Factors:
+        return Factors(*(parameter.detach() for parameter in self.parameters.values()))
+
+    def _in_tables(self, batch: UserBatch, found: Factors) -> ByName:
+        """Put the gradients of a batch's users into a whole table."""
+        users = torch.zeros_like(self.parameters["users"]).index_add_(0, batch.users, found.users)
+        return found._replace(users=users)._asdict()

@@ -1,0 +1,93 @@
+"""The softmax over all items as the training loss, on batches of users with all their items."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from recbole.data.dataloader import TrainDataLoader
+from torch import Tensor
+
+from recbole_ext.lambda_opt.gradient.known_gradient import loss_with_gradients
+from recbole_ext.lambda_opt.gradient.softmax import (
+    Factors,
+    SoftmaxRead,
+    UserBatch,
+    softmax_gradients,
+)
+from recbole_ext.lambda_opt.gradient.softmax_derivatives import SoftmaxGradients
+from recbole_ext.lambda_opt.lambda_network import PowerLaw
+from recbole_ext.lambda_opt.lambda_source import LambdaSource
+from recbole_ext.lambda_opt.lambdaoptmf import LambdaOptMF
+from recbole_ext.lambda_opt.user_batches import UserItems, UserLoader, UserSampler
+
+
+class SoftmaxObjective:
+    """See :class:`~recbole_ext.lambda_opt.objective.Objective`.
+
+    The penalty of a batch is ``Σ_{u∈batch} λ_u |θ_u|² / |batch| + Σ_i λ_i |θ_i|² / n_users``.
+
+    Args:
+        model: a LambdaOptMF with ``loss: softmax``.
+        batch_size: users in a batch.
+        hit: whether λ minimises the loss of a hit instead of the likelihood.
+        device: the device of the model.
+    """
+
+    def __init__(
+        self, model: LambdaOptMF, batch_size: int, hit: bool, device: torch.device
+    ) -> None:
+        assert model.item_bias is not None
+        self.parameters = Factors(
+            model.user_embedding.weight, model.item_embedding.weight, model.item_bias
+        )
+        self.batch_size, self.hit, self.device = batch_size, hit, device
+        self._n_users = model.n_users - 1  # without RecBole's padding user
+
+    def loader(self, train_data: TrainDataLoader) -> UserLoader:
+        """Batches of users."""
+        return UserLoader(train_data._dataset, self.batch_size, train_data.generator)
+
+    def sampler(self, source: LambdaSource) -> UserSampler:
+        """Users with the items that λ learns from."""
+        trained = UserItems(source.train_data._dataset)
+        return UserSampler(source.dataset, trained, self.device)
+
+    def batch(self, interaction: UserBatch) -> UserBatch:
+        """The loader's batches as they are."""
+        return interaction
+
+    def size(self, batch: UserBatch) -> int:
+        """The number of users."""
+        return len(batch.users)
+
+    def read(self, batch: UserBatch) -> SoftmaxRead:
+        """The loss and its gradients."""
+        return softmax_gradients(Factors(*(p.detach() for p in self.parameters)), batch)
+
+    @torch.no_grad()
+    def loss(
+        self, interaction: Any, batch: UserBatch, read: SoftmaxRead, network: PowerLaw
+    ) -> Tensor:
+        """The loss and the penalty, with gradients in closed form."""
+        users, items = self.parameters.users, self.parameters.items
+        size = len(batch.users)
+        of_users = network.fixed("user", batch.users) / size
+        of_items = network.whole("item") / self._n_users
+        pulls = of_users * read.user_rows, of_items * items
+        penalty = (pulls[0] * read.user_rows).sum() + (pulls[1] * items).sum()
+        rows = torch.add(read.gradients.users, pulls[0], alpha=2)
+        gradients = (
+            torch.zeros_like(users).index_add_(0, batch.users, rows),
+            torch.add(read.gradients.items, pulls[1], alpha=2),
+            read.gradients.bias,
+        )
+        return loss_with_gradients(read.loss + penalty, self.parameters, gradients)
+
+    def gradients(self) -> SoftmaxGradients:
+        """See the interface."""
+        return SoftmaxGradients(self.parameters, self._n_users, self.hit)
+
+    def sides(self) -> dict[str, str]:
+        """See the interface."""
+        return {"user": "users", "item": "items"}

@@ -1,0 +1,101 @@
+"""Batches of users with all their items, for the softmax loss."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from recbole.data.dataset import Dataset
+from torch import Tensor
+
+from recbole_ext.lambda_opt.gradient.softmax import UserBatch
+
+
+class UserItems:
+    """The items of each user in a part of the ratings, user after user.
+
+    Args:
+        dataset: the part.
+    """
+
+    def __init__(self, dataset: Dataset) -> None:
+        users = dataset.inter_feat[dataset.uid_field]
+        order = torch.argsort(users, stable=True)
+        self.items = dataset.inter_feat[dataset.iid_field][order]  # [interactions]
+        self.counts = torch.bincount(users, minlength=dataset.user_num)  # [n_users]
+        self._begin = self.counts.cumsum(0) - self.counts
+
+    @property
+    def users(self) -> Tensor:
+        """The users with at least one item, ascending, shape: [users]."""
+        return self.counts.nonzero().squeeze(1)
+
+    def of(self, users: Tensor) -> tuple[Tensor, Tensor]:
+        """The items of some users: positions in ``users`` and items, two of shape: [pairs]."""
+        counts = self.counts[users]
+        rows = torch.repeat_interleave(torch.arange(len(users)), counts)
+        within = torch.arange(len(rows)) - (counts.cumsum(0) - counts)[rows]
+        return rows, self.items[self._begin[users][rows] + within]
+
+    def batch(
+        self, users: Tensor, barred: UserItems | None = None, mean: bool = False
+    ) -> UserBatch:
+        """Some users with all their items.
+
+        Args:
+            users: internal user ids, shape: [batch]
+            barred: items that are no candidates for their users.
+            mean: whether the loss is a mean over the interactions instead of over the users.
+        """
+        rows, items = self.of(users)
+        counts = self.counts[users].unsqueeze(1).float()
+        return UserBatch(
+            users,
+            rows,
+            items,
+            counts,
+            None if barred is None else barred.of(users),
+            len(rows) if mean else len(users),
+        )
+
+
+class UserLoader:
+    """Batches of all users with ratings, in an order drawn anew each epoch.
+
+    Attributes:
+        dataset: the training part, which RecBole's loop asks a loader for.
+        generator: the generator of the order; checkpoints hold its state.
+    """
+
+    def __init__(self, dataset: Dataset, batch_size: int, generator: torch.Generator) -> None:
+        self.dataset = self._dataset = dataset
+        self.generator = generator
+        self.interactions = UserItems(dataset)
+        self._batch_size = batch_size
+
+    def __len__(self) -> int:
+        return -(-len(self.interactions.users) // self._batch_size)
+
+    def __iter__(self) -> Iterator[UserBatch]:
+        users = self.interactions.users
+        order = torch.randperm(len(users), generator=self.generator)
+        return map(self.interactions.batch, users[order].split(self._batch_size))
+
+
+class UserSampler:
+    """Draws users, and their items that λ learns from, with torch's global generator.
+
+    Args:
+        dataset: the ratings that λ learns from.
+        trained: the items that the model trains on, which are no candidates.
+        device: the device of the batches.
+    """
+
+    def __init__(self, dataset: Dataset, trained: UserItems, device: torch.device) -> None:
+        self.held_out, self.trained, self.device = UserItems(dataset), trained, device
+
+    def draw(self, batch_size: int) -> UserBatch:
+        """Draw at most ``batch_size`` distinct users."""
+        users = self.held_out.users
+        chosen = torch.randint(len(users), (batch_size,)).unique()
+        return self.held_out.batch(users[chosen], self.trained, mean=True).to(self.device)

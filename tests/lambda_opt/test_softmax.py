@@ -1,0 +1,328 @@
+"""The softmax loss and the gradient of its λ, against autograd, ``higher`` and differences."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from recbole_ext.lambda_opt.building import initial_strength
+from recbole_ext.lambda_opt.gradient import softmax
+from recbole_ext.lambda_opt.gradient.calibration import Temperature, bpr_derivatives
+from recbole_ext.lambda_opt.gradient.derivatives import AutogradGradients, FactorisationGradients
+from recbole_ext.lambda_opt.gradient.softmax import Factors, UserBatch
+from recbole_ext.lambda_opt.gradient.softmax_derivatives import SoftmaxGradients
+from recbole_ext.lambda_opt.gradient.through_training import ForwardGradient
+from recbole_ext.lambda_opt.gradient.unrolled import unrolled_hypergradient
+from recbole_ext.lambda_opt.lambda_network import PowerLaw
+from recbole_ext.lambda_opt.lambdaoptmf import _check_memory
+from recbole_ext.lambda_opt.pairwise import PairwiseModel
+from recbole_ext.runs.checkpoint import load_checkpoint
+from tests.worlds.helpers import SHORT, Run, small_world
+
+N_USERS, N_ITEMS, SIZE, STEPS = 7, 9, 3, 12
+
+
+def factors(seed: int = 0) -> Factors:
+    generator = torch.Generator().manual_seed(seed)
+    shapes = (N_USERS, SIZE), (N_ITEMS, SIZE), (N_ITEMS,)
+    return Factors(*(torch.randn(s, generator=generator, dtype=torch.double) for s in shapes))
+
+
+def batch(users: list[int], items: list[list[int]], barred: list[tuple[int, int]] | None = None,
+          mean: bool = False) -> UserBatch:  # fmt: skip
+    rows = torch.tensor([row for row, some in enumerate(items) for _ in some])
+    flat = torch.tensor([item for some in items for item in some])
+    counts = torch.tensor([[float(len(some))] for some in items], dtype=torch.double)
+    pairs = (
+        None if barred is None else tuple(torch.tensor(part) for part in zip(*barred, strict=True))
+    )
+    return UserBatch(
+        torch.tensor(users), rows, flat, counts, pairs, len(rows) if mean else len(users)
+    )
+
+
+TRAIN = batch([1, 4, 6], [[2, 3, 3, 8], [1], [5, 7]])
+VALID = batch([1, 2, 6], [[4, 5], [8, 1, 2], [3]], [(0, 2), (0, 3), (2, 5), (2, 3)], mean=True)
+
+
+def chances(parameters: Factors, some: UserBatch, scale: float = 1.0) -> Tensor:
+    """The log of each item's chance, one user at a time."""
+    rows = []
+    for at, user in enumerate(some.users.tolist()):
+        own = {int(i) for r, i in zip(some.rows, some.items, strict=True) if r == at}
+        bars = {int(i) for r, i in zip(*(some.barred or ([], [])), strict=True) if r == at} - own
+        scores = parameters.items @ parameters.users[user] + parameters.bias
+        out = torch.tensor([item == 0 or item in bars for item in range(N_ITEMS)])
+        rows.append((scores * scale).masked_fill(out, -math.inf).log_softmax(0))
+    return torch.stack(rows)
+
+
+def likelihood(parameters: Factors, some: UserBatch, scale: float = 1.0) -> Tensor:
+    return -chances(parameters, some, scale)[some.rows, some.items].sum() / some.divisor
+
+
+def hit(parameters: Factors, some: UserBatch, scale: float = 1.0) -> Tensor:
+    log_chances, losses = chances(parameters, some, scale), []
+    for at in range(len(some.users)):
+        own = log_chances[at, some.items[some.rows == at]]
+        losses.append(-(own.exp() ** softmax.FOCUS).sum().log() / softmax.FOCUS)
+    return torch.stack(losses).mean()
+
+
+def in_tables(some: UserBatch, found: Factors) -> Factors:
+    users = torch.zeros(N_USERS, SIZE, dtype=torch.double)
+    return found._replace(users=users.index_add(0, some.users, found.users))
+
+
+def by_autograd(loss: Callable[..., Tensor], *given: Any) -> tuple[Tensor, Factors]:
+    leaves = Factors(*(part.clone().requires_grad_() for part in factors()))
+    value = loss(leaves, *given)
+    return value.detach(), Factors(*torch.autograd.grad(value, leaves))
+
+
+@pytest.mark.parametrize("some", [TRAIN, VALID], ids=["train", "valid"])
+def test_the_gradients_are_autograds(some: UserBatch) -> None:
+    read = softmax.softmax_gradients(factors(), some)
+    value, expected = by_autograd(likelihood, some)
+    torch.testing.assert_close(read.loss, value)
+    torch.testing.assert_close(in_tables(some, read.gradients), expected)
+
+
+def test_the_tangents_are_the_derivatives_of_the_gradients() -> None:
+    direction = factors(1)
+
+    def gradient(*parts: Tensor) -> Factors:
+        found = softmax.softmax_gradients.__wrapped__(Factors(*parts), TRAIN).gradients
+        return in_tables(TRAIN, found)
+
+    step = 1e-6
+    ends = [
+        gradient(*(p + s * d for p, d in zip(factors(), direction, strict=True)))
+        for s in (step, -step)
+    ]
+    expected = Factors(*((a - b) / (2 * step) for a, b in zip(*ends, strict=True)))
+    read = softmax.softmax_gradients(factors(), TRAIN)
+    found = in_tables(TRAIN, softmax.softmax_tangents(factors(), read, direction))
+    torch.testing.assert_close(found, expected, rtol=1e-7, atol=1e-8)
+
+
+@pytest.mark.parametrize("kind", ["likelihood", "hit"])
+def test_a_calibrated_loss_does_not_see_the_scale_of_the_scores(kind: str) -> None:
+    loss = likelihood if kind == "likelihood" else hit
+
+    def found(scale: float) -> tuple[Tensor, Factors, float]:
+        parts = factors()
+        scaled = Factors(parts.users * scale, parts.items, parts.bias * scale)
+        temperature = Temperature()
+
+        def follow(derivatives: Any) -> Tensor:
+            return temperature.follow(derivatives, steps=60)
+
+        if kind == "hit":
+            value, gradients = softmax.hit_gradients(scaled, VALID, follow)
+        else:
+            read = softmax.calibrated_gradients(scaled, VALID, follow)
+            value, gradients = read.loss, read.gradients
+        return value, in_tables(VALID, gradients), temperature.value.item()
+
+    value, gradients, best = found(1.0)
+    again, _, halved = found(2.0)
+    assert again.item() == pytest.approx(value.item(), rel=1e-9)
+    assert halved == pytest.approx(best / 2, rel=1e-6)
+    around = [loss(factors(), VALID, best * s).item() for s in (0.99, 1.01)]
+    assert value.item() < min(around)
+    expected, slopes = by_autograd(loss, VALID, best)
+    torch.testing.assert_close(value, expected)
+    torch.testing.assert_close(gradients, slopes)
+    along = sum((g * p).sum() for g, p in zip(gradients[1:], factors()[1:], strict=True))
+    assert abs(along) < 1e-6  # a change of the scale alone changes nothing
+
+
+def of_tables(tables: Any) -> Factors:
+    return Factors(*(tables[f"of {name}"] for name in Factors._fields))
+
+
+class Law:
+    """A small training under the softmax, with a power law of λ."""
+
+    def __init__(self, optimizer: str, weight_decay: float) -> None:
+        self.tables = nn.ParameterDict({f"of {k}": v for k, v in factors()._asdict().items()})
+        self.law = PowerLaw(N_USERS, N_ITEMS, (0.6, 1.7), (0.4, -0.3)).double()
+        generator = torch.Generator().manual_seed(5)
+        for side, n in (("user", N_USERS), ("item", N_ITEMS)):
+            self.law.tell_counts(side, torch.randint(0, 9, (n,), generator=generator))
+        kind = torch.optim.SGD if optimizer == "sgd" else torch.optim.Adam
+        self.optimizer = kind(self.tables.parameters(), lr=0.05, weight_decay=weight_decay)
+        some = [[2, 3], [1, 8, 4], [5], [6, 7], [2, 8]]
+        self.train = []
+        for _ in range(STEPS):
+            users = (1 + torch.randperm(N_USERS - 2, generator=generator)[:3]).tolist()
+            self.train.append(batch(users, [some[user - 1] for user in users]))
+
+    def fit_loss(self, tables: dict[str, Tensor], some: UserBatch) -> Tensor:
+        parts = of_tables(tables)
+        users = parts.users[some.users]
+        of_users = (self.law.user(some.users) * users.square()).sum() / len(some.users)
+        of_items = (self.law.item(slice(None)) * parts.items.square()).sum() / (N_USERS - 1)
+        return likelihood(parts, some) + of_users + of_items
+
+    def outer(self, tables: dict[str, Tensor], some: UserBatch) -> Tensor:
+        return likelihood(of_tables(tables), some)
+
+    def gradients(self) -> dict[str, float]:
+        return {name: weight.grad.item() for name, weight in self.law.weights.items()}
+
+    def forward(self) -> dict[str, float]:
+        parts = of_tables(self.tables)
+        derivatives = SoftmaxGradients(parts, N_USERS - 1)
+        sides = {"user": "users", "item": "items"}
+        carried = ForwardGradient(derivatives, self.optimizer, sides, self.law)
+        for some in self.train:
+            carried.begin(some, softmax.softmax_gradients(derivatives._factors(), some))
+            carried.end()
+            self.optimizer.zero_grad()
+            self.fit_loss(dict(self.tables.items()), some).backward()
+            self.optimizer.step()
+        self.law.zero_grad()
+        carried.add(VALID)
+        return self.gradients()
+
+    def backward(self) -> dict[str, float]:
+        given = self.tables, self.optimizer, self.train, VALID, self.fit_loss, self.outer
+        unrolled_hypergradient(*given, list(self.law.parameters()))
+        return self.gradients()
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 0.02])
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_the_gradient_of_the_four_numbers_is_the_unrolled_one(
+    optimizer: str, weight_decay: float
+) -> None:
+    forward = Law(optimizer, weight_decay).forward()
+    assert len(forward) == 4
+    assert all(abs(value) > 1e-6 for value in forward.values())
+    assert forward == pytest.approx(Law(optimizer, weight_decay).backward(), rel=1e-8)
+
+
+@pytest.mark.parametrize("settings", [{}, {"learner": "sgd", "learning_rate": 0.5}])
+def test_the_gradient_in_a_real_training_is_its_finite_difference(
+    world: dict[str, Any], settings: dict[str, Any]
+) -> None:
+    held = {"lambda_learner": "sgd", "lambda_learning_rate": 1e-30, "lambda_epochs": 0}
+    exact = {"lambda_horizon": 0, "lambda_loss": "plain", "lambda_warmup_steps": 0}
+    steps = {"train_batch_size": 6, "epochs": 4, "eval_step": 0}  # 20 users: 16 steps
+
+    def trained(**moved: float) -> Any:
+        run = Run("LambdaOptMF", **{**world, **held, **exact, **steps, **settings})
+        for part in (run.model, run.trainer.lambda_network, run.trainer.forward_gradient):
+            part.double()
+        weights = run.trainer.lambda_network.weights
+        before = run.trainer.lambda_network.begin
+
+        def begin(strength: float) -> None:
+            before(0.3)
+            for name, value in moved.items():
+                weights[name].data += value
+
+        run.trainer.lambda_network.begin = begin
+        return run.fit().trainer
+
+    trainer, step = trained(), 1e-4
+    assert trainer._batch == 16
+    for name, weight in trainer.lambda_network.weights.items():
+        ends = [trained(**{name: s})._lambda_losses[-1] for s in (step, -step)]
+        assert weight.grad.item() == pytest.approx((ends[0] - ends[1]) / (2 * step), rel=1e-4)
+
+
+def test_fixed_and_frequency_are_points_of_the_power_law(world: dict[str, Any]) -> None:
+    given = {"reg_weight": 2.0, "item_reg_weight": 3.0}
+    fixed = Run("LambdaOptMF", **world, regularizer="fixed", **given).fit().trainer.lambda_network
+    assert fixed.whole("user").unique().tolist() == [pytest.approx(2.0)]
+    law = {"regularizer": "frequency", "frequency_exponent": 0.5, "item_frequency_exponent": 1.0}
+    run = Run("LambdaOptMF", **world, **law, **given).fit()
+    counts = run.trainer.run_state.training_counts[1].clamp(min=1).double()
+    expected = 3.0 * counts / counts[1:].mean()
+    torch.testing.assert_close(run.trainer.lambda_network.whole("item")[:, 0], expected.float())
+
+
+def test_lambda_begins_below_the_edge_of_the_noise() -> None:
+    counts = torch.tensor([0, 4, 14, 9]), torch.tensor([0, 12, 4])  # means of 9 and 8
+    assert initial_strength(counts) == pytest.approx(0.3 * (3 + math.sqrt(8)))
+
+
+def test_a_lambda_that_runs_away_is_reported() -> None:
+    law = PowerLaw(3, 4, (1.0, 1.0))
+    law.weights["item-exponent"].data.fill_(7.0)
+    with pytest.raises(ValueError, match="λ runs away: the item exponent is 7; lower lambda_learn"):
+        law.clamp()
+
+
+def test_the_last_fit_has_all_training_ratings_and_none_of_the_gradient(
+    world: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    run = Run("LambdaOptMF", **world, **SHORT, epochs=3, state="INFO").fit()
+    trainer = run.trainer
+    assert sorted(trainer.train_loss_dict) == [0, 1, 2, 3, 4]
+    points = [point["epoch"] for point in trainer.run_state.curve]
+    assert points == [2, 3, 4]  # no epoch of the first stage is validated
+    stages = trainer._stages
+    whole, first = (loader.interactions.counts.sum() for loader in (stages.whole, stages.first))
+    assert whole == len(run.data[0]._dataset) > first
+    saved = load_checkpoint(trainer.saved_model_file)
+    assert set(saved["modules"]) == {"lambda_network"}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"learner": "sgd", "learning_rate": 0.5},
+        {"weight_decay": 0.01, "enable_amp": True, "worker": 1},
+        {"eval_args": {"mode": "uni5"}, "lambda_source": "split"},
+        {"eval_args": {"split": {"LS": "valid_and_test"}}, "lambda_loss": "calibrated"},
+    ],
+)
+def test_recboles_options_work(world: dict[str, Any], settings: dict[str, Any]) -> None:
+    run = Run("LambdaOptMF", **{**world, **SHORT, **settings}).fit()
+    begin = initial_strength(run.trainer.run_state.training_counts)
+    for side in ("user", "item"):
+        assert run.trainer.lambda_network.whole(side).mean() != pytest.approx(begin, rel=1e-5)
+    assert 0 <= run.test()["ndcg@10"] <= 1
+
+
+def test_a_user_with_all_items_is_named_by_recbole(write_dataset: Callable[..., str]) -> None:
+    path = write_dataset([*small_world(), *(("all", item) for item in range(16))])
+    data = {"dataset": "world", "data_path": path, "load_col": {"inter": "*"}}
+    with pytest.raises(ValueError, match=r"interacted with all items.*user_inter_num_interval"):
+        Run("LambdaOptMF", **data)
+
+
+def test_scores_that_do_not_fit_into_memory_are_refused() -> None:
+    with pytest.raises(
+        ValueError, match=r"about 16.4 GB for the scores .* train_batch_size: 62 or"
+    ):
+        _check_memory(256, 2_000_000)
+
+
+def test_the_temperature_of_pairs_is_their_best_scale() -> None:
+    margins = torch.randn(50, dtype=torch.double) + 0.7
+    best = Temperature().follow(bpr_derivatives(margins), steps=50).item()
+    losses = [-F.logsigmoid(margins * best * s).mean() for s in (0.99, 1.0, 1.01)]
+    assert losses[1] < min(losses[0], losses[2])
+
+
+def test_both_calibrated_gradients_of_pairs_agree(world: dict[str, Any]) -> None:
+    run = Run(**world).fit()
+    run.model.double()
+    trainer = run.trainer
+    pairs = trainer._lambda_data.draw(20)
+    found = []
+    for kind in (FactorisationGradients, AutogradGradients):
+        loss, gradients = kind(PairwiseModel(run.model)).ranking(pairs, Temperature())
+        found.append((loss, gradients))
+    torch.testing.assert_close(found[0], found[1])
