@@ -92,7 +92,7 @@ def _load_variant(config: Config, model: str, model_class: Any) -> None:
     preset = _preset(config, model)
     by_preset = yaml.safe_load(preset.read_text(encoding="utf-8")) if preset else {}
     known = {**config.internal_config_dict, **by_preset, **config.external_config_dict}
-    path = variants_of(model_class).get(known[key])
+    path = variants_of(model_class).get(str(known[key]))
     if path is not None:
         config._update_internal_config_dict(path)
 
