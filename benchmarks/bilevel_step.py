@@ -48,7 +48,7 @@ FINEST = {
     "lambda_granularity": "dimension+user+item",
     "lambda_update_interval": 1,
 }
-SOFTMAX = {"embedding_size": 64, "train_batch_size": 256, "lambda_warmup_steps": 0}
+SOFTMAX = {"embedding_size": 64, "train_batch_size": 256, "lambda_source": "valid"}
 SPARSE = {"learner": "sparse_adam", "lambda_learner": "sparse_adam"}
 DEFAULT = "forward"
 CASES: dict[str, dict[str, Any]] = {
