@@ -31,7 +31,7 @@ def build_objective(
     config: Config, settings: BilevelSettings, model: GeneralRecommender, device: torch.device
 ) -> Objective:
     """Build a model's training loss: the softmax of a LambdaOptMF, or BPR on triples."""
-    if getattr(model, "item_bias", None) is not None and isinstance(model, LambdaOptMF):
+    if isinstance(model, LambdaOptMF) and model.item_bias is not None:
         hit = settings.lambda_loss == "hit"
         return SoftmaxObjective(model, config["train_batch_size"], hit, device)
     return PairwiseObjective(model, device)

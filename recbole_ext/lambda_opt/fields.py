@@ -105,9 +105,9 @@ class LambdaFields(Declared):
     meta_gradient: Annotated[
         str,
         one_of(*META_GRADIENTS),
-        "How ∂l_V/∂λ is computed. `forward` goes through the whole training so far, for the "
-        "granularities that end in global or global-user; `analytic` goes one step ahead in closed "
-        "form, `higher` by the package of that name.",
+        "How ∂l_V/∂λ is computed. `forward` goes through the whole training so far, for power-law "
+        "and the granularities that end in global or global-user; `analytic` goes one step ahead "
+        "in closed form, `higher` by the package of that name.",
     ]
     lookahead_steps: Annotated[
         int,

@@ -111,9 +111,10 @@ class BilevelTrainer(Trainer):
 
     def resume_checkpoint(self, resume_file: str | Path) -> None:
         """Restore a checkpoint; one that is of the last fit has no gradient of λ any more."""
-        modules = load_checkpoint(resume_file, self.device).get("modules", {})
-        if self.settings.refits and "forward_gradient" not in modules:
-            self.forward_gradient = None
+        if self.settings.refits:
+            saved = load_checkpoint(resume_file, self.device).get("modules", {})
+            if "forward_gradient" not in saved:
+                self.forward_gradient = None
         super().resume_checkpoint(resume_file)
 
     def _set_up_lambda(

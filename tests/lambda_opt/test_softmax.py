@@ -117,11 +117,8 @@ def test_a_calibrated_loss_does_not_see_the_scale_of_the_scores(kind: str) -> No
         def follow(derivatives: Any) -> Tensor:
             return temperature.follow(derivatives, steps=60)
 
-        if kind == "hit":
-            value, gradients = softmax.hit_gradients(scaled, VALID, follow)
-        else:
-            read = softmax.calibrated_gradients(scaled, VALID, follow)
-            value, gradients = read.loss, read.gradients
+        given = {"hit": softmax.hit_gradients, "likelihood": softmax.calibrated_gradients}
+        value, gradients = given[kind](scaled, VALID, follow)
         return value, in_tables(VALID, gradients), temperature.value.item()
 
     value, gradients, best = found(1.0)

@@ -54,12 +54,25 @@ def gradients_of(model: PairwiseModel) -> Gradients:
     return FactorisationGradients(model) if closed_form else AutogradGradients(model)
 
 
-class FactorisationGradients:
-    """The derivatives of BPR matrix factorisation, in closed form."""
+class _PairwiseGradients:
+    """What the derivatives of all models that train on triples have in common."""
 
     def __init__(self, model: PairwiseModel) -> None:
+        self.model = model
         self.parameters: ByName = dict(model.named_parameters())
-        self._shares = _Shares(model)
+
+    def shares(self, batch: Triples) -> ByName:
+        """See :class:`Gradients`; a row's share is its occurrences over the batch size."""
+        shares = {}
+        for side, ids in zip(("user", "item"), batch.sides, strict=True):
+            table = getattr(self.model.model, f"{side}_embedding").weight
+            counted = batch_shares(ids, len(table), len(batch.users))
+            shares[side] = counted.to(table).unsqueeze(-1)
+        return shares
+
+
+class FactorisationGradients(_PairwiseGradients):
+    """The derivatives of BPR matrix factorisation, in closed form."""
 
     def fit(self, batch: Triples, read: object = None) -> tuple[ByName, Answer]:
         """See :class:`Gradients`."""
@@ -86,10 +99,6 @@ class FactorisationGradients:
         gradients = self._in_tables(batch, found.users * scale, found.items)
         return found.loss, gradients
 
-    def shares(self, batch: Triples) -> ByName:
-        """See :class:`Gradients`."""
-        return self._shares(batch)
-
     def _tables(self) -> tuple[Tensor, Tensor]:
         users, items = (table.detach() for table in self.parameters.values())
         return users, items
@@ -103,30 +112,11 @@ class FactorisationGradients:
         return summed
 
 
-class _Shares:
-    """The share of each row in the penalty of a batch of triples: its occurrences over the size."""
-
-    def __init__(self, model: PairwiseModel) -> None:
-        self.tables = model.model.user_embedding.weight, model.model.item_embedding.weight
-
-    def __call__(self, batch: Triples) -> ByName:
-        shares = {}
-        for side, table, ids in zip(("user", "item"), self.tables, batch.sides, strict=True):
-            counted = batch_shares(ids, len(table), len(batch.users))
-            shares[side] = counted.to(table).unsqueeze(-1)
-        return shares
-
-
-class AutogradGradients:
+class AutogradGradients(_PairwiseGradients):
     """The derivatives of any model, by differentiating twice.
 
     A model with dropout draws a new mask here, which is not the mask of the real training step.
     """
-
-    def __init__(self, model: PairwiseModel) -> None:
-        self.model = model
-        self.parameters: ByName = dict(model.named_parameters())
-        self._shares = _Shares(model)
 
     def fit(self, batch: Triples, read: object = None) -> tuple[ByName, Answer]:
         """See :class:`Gradients`."""
@@ -152,10 +142,6 @@ class AutogradGradients:
                 scale = temperature.follow(bpr_derivatives(margins.detach())).item()
             loss = -F.logsigmoid(margins * scale).mean()
             return loss.detach(), self._differentiate(loss)
-
-    def shares(self, batch: Triples) -> ByName:
-        """See :class:`Gradients`."""
-        return self._shares(batch)
 
     def _differentiate(self, value: Tensor, twice: bool = False, again: bool = False) -> ByName:
         leaves = list(self.parameters.values())

@@ -119,13 +119,16 @@ def softmax_tangents(factors: Factors, read: SoftmaxRead, direction: Factors) ->
 @torch.no_grad()
 def calibrated_gradients(
     factors: Factors, batch: UserBatch, follow: Callable[[Derivatives], Tensor]
-) -> SoftmaxRead:
+) -> tuple[Tensor, Factors]:
     """The loss of scores times a temperature, and its gradients by the parameters.
 
     Args:
         factors: the parameters.
         batch: the batch.
         follow: returns the temperature, given the derivatives of the loss by it.
+
+    Returns:
+        The loss, shape: [], and its gradients by the users' rows, all items and all biases.
     """
     users, scores = _scores(factors, batch)
     positive = scores[batch.rows, batch.items].sum()
@@ -137,7 +140,7 @@ def calibrated_gradients(
 
     temperature = follow(derivatives).to(scores)
     read = _read(factors, batch, users, scores.mul_(temperature))
-    return read._replace(gradients=Factors(*(g.mul_(temperature) for g in read.gradients)))
+    return read.loss, Factors(*(gradient.mul_(temperature) for gradient in read.gradients))
 
 
 @torch.no_grad()

@@ -45,12 +45,10 @@ class SoftmaxGradients:
         factors = self._factors()
         if temperature is None:
             read = softmax_gradients(factors, batch)
-        elif self._hit:
-            loss, gradients = hit_gradients(factors, batch, temperature.follow)
-            return loss, self._in_tables(batch, gradients)
-        else:
-            read = calibrated_gradients(factors, batch, temperature.follow)
-        return read.loss, self._in_tables(batch, read.gradients)
+            return read.loss, self._in_tables(batch, read.gradients)
+        calibrated = hit_gradients if self._hit else calibrated_gradients
+        loss, gradients = calibrated(factors, batch, temperature.follow)
+        return loss, self._in_tables(batch, gradients)
 
     def shares(self, batch: UserBatch) -> ByName:
         """See the interface."""
