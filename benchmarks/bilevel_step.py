@@ -3,9 +3,11 @@
     python benchmarks/bilevel_step.py --json steps.json
 
 The data are random and of ml-1m's size (6,040 users, 3,706 items), with d 128 and batches of 1024
-triples. The cases ``analytic`` and ``higher`` have a λ for each user, item and dimension. Further
-runs have 10 and 100 times as many users and items. The training batches are drawn before the
-measurement, but the time of a λ step includes drawing its validation batch.
+triples. The cases ``analytic`` and ``higher`` have a λ for each user, item and dimension. Those of
+the softmax have d 64 and batches of 256 users. Further runs have 10 and 100 times as many users and
+items. The training batches of triples are drawn before the measurement; the time of a λ step
+includes drawing its validation batch. The last runs compare catalogues of 100,000 and 1,000,000
+items where 2,000 items are drawn for a batch, and this is part of the time.
 """
 
 from __future__ import annotations
@@ -49,6 +51,7 @@ FINEST = {
     "lambda_update_interval": 1,
 }
 SOFTMAX = {"embedding_size": 64, "train_batch_size": 256, "lambda_source": "valid"}
+SAMPLED = {**SOFTMAX, "softmax_items": 2000}
 SPARSE = {"learner": "sparse_adam", "lambda_learner": "sparse_adam"}
 DEFAULT = "forward"
 CASES: dict[str, dict[str, Any]] = {
@@ -66,7 +69,11 @@ CASES: dict[str, dict[str, Any]] = {
     "higher": {**FINEST, "meta_gradient": "higher"},
     "softmax": {**SOFTMAX, "regularizer": "fixed", "reg_weight": 5.0},
     "softmax, λ learnt": SOFTMAX,
+    "softmax, drawn items": {**SAMPLED, "regularizer": "fixed", "reg_weight": 5.0},
+    "softmax, drawn items, λ learnt": SAMPLED,
 }
+DRAWN = ("softmax, drawn items", "softmax, drawn items, λ learnt")
+CATALOGUES = (100_000, 1_000_000)  # items, beside 20,000 users with 2,000,000 ratings
 SPARSE_CASE = "analytic, sparse Adam"
 BATCHES = 64
 INTERVAL = 8  # the default takes a λ step every 8 steps; it is measured over all 8
@@ -98,6 +105,8 @@ def stepper(
             trainer._set_up_lambda(train_data, valid_data)
         train_data = trainer.objective.loader(train_data)
     batches = itertools.cycle(list(itertools.islice(train_data, BATCHES)))
+    if "softmax_items" in CASES[name]:
+        batches = itertools.chain.from_iterable(itertools.repeat(train_data))
 
     def step() -> None:
         trainer.optimizer.zero_grad()
@@ -109,6 +118,9 @@ def stepper(
         for state in optimizer.state.values() if optimizer is not None else ():
             for moment in (state["exp_avg"], state["exp_avg_sq"]):
                 moment.add_(0)  # the first write to new memory is slow
+    if getattr(trainer, "forward_gradient", None) is not None:
+        for tangent in trainer.forward_gradient.buffers():
+            tangent.add_(0)
     return step
 
 
@@ -167,6 +179,17 @@ def main() -> None:
             raw[f"{times}x"] = found
             print(f"\n{users:,} users, {items:,} items, {ratings:,} ratings")
             print(table(found), flush=True)
+        for items in CATALOGUES:
+            folder = f"{root}/{items}"
+            write_ratings(Path(folder, "random"), 20_000, items, 2_000_000)
+            data, calls = load(folder), 5 if given.quick else 20
+            one = {name: apart(1, alone, folder, name, data, calls) for name in DRAWN}
+            raw[f"{items} items"] = {
+                name: {"1 threads": {"seconds": seconds, "MB": peak}}
+                for name, (seconds, peak) in one.items()
+            }
+            print(f"\n20,000 users, {items:,} items, 2,000,000 ratings")
+            print(table(raw[f"{items} items"]), flush=True)
     ratios = ratios_of(raw)
     print("\n" + "\n".join(f"{name}: {value:.2f}" for name, value in ratios.items()))
     write(given.json, ratios, raw)
@@ -191,12 +214,22 @@ def ratios_of(raw: dict[str, Any]) -> dict[str, float]:
     """The ratios that the documentation claims, measured on one thread."""
     small = {name: found["1 threads"] for name, found in raw["1x"].items()}
     large = raw["100x"][SPARSE_CASE]["1 threads"]
+    of_few, of_many = (raw[f"{items} items"] for items in CATALOGUES)
     plain, analytic = small["BPR, dense Adam"], small["analytic"]
     return {
         "analytic_over_plain": ratio(analytic["seconds"], plain["seconds"]),
         "forward_over_plain": ratio(small[DEFAULT]["seconds"], plain["seconds"]),
         "higher_over_analytic": ratio(small["higher"]["seconds"], analytic["seconds"]),
         "sparse_100x_over_1x": median(large["seconds"]) / median(small[SPARSE_CASE]["seconds"]),
+        "softmax_learnt_over_fixed": ratio(
+            small["softmax, λ learnt"]["seconds"], small["softmax"]["seconds"]
+        ),
+        "drawn_learnt_over_fixed": ratio(*(small[name]["seconds"] for name in reversed(DRAWN))),
+        **{
+            f"{what}_1000000_over_100000_items": median(of_many[name]["1 threads"]["seconds"])
+            / median(of_few[name]["1 threads"]["seconds"])
+            for what, name in zip(("drawn_fixed", "drawn_learnt"), DRAWN, strict=True)
+        },
         "memory_analytic_over_plain": analytic["MB"] / plain["MB"],
     }
 

@@ -109,6 +109,8 @@ def measure(job: tuple[Run, dict[str, Any]]) -> Run:
     import recbole_ext
 
     run, given = job
+    if run["settings"]["model"] == "IALS":
+        import ials  # noqa: F401  # registers it; it needs the package implicit
     sys.argv = sys.argv[:1]  # RecBole reads the command line
     torch.set_num_threads(1)
     began = time.perf_counter()

@@ -17,7 +17,7 @@ from recbole.model.init import xavier_normal_initialization
 from torch import Tensor, nn
 
 from recbole_ext.lambda_opt.gradient.bpr import bpr_loss
-from recbole_ext.lambda_opt.gradient.softmax import UserBatch
+from recbole_ext.lambda_opt.gradient.softmax import Factors, UserBatch, offsets, rows_of_batch
 from recbole_ext.lambda_opt.settings import BilevelSettings, FactorSettings
 from recbole_ext.settings.declared import Settings
 
@@ -25,6 +25,7 @@ SCORES_AT_ONCE = 4_096_000
 INITIAL_STD = 0.1  # of the embeddings, for the softmax loss
 SCORES_IN_MEMORY = 8  # arrays of scores that a step with a learnt λ has at the same time
 MOST_GIGABYTES = 4.0
+SUGGESTED_ITEMS = 2000
 
 
 class LambdaOptMF(BPR):
@@ -43,8 +44,11 @@ class LambdaOptMF(BPR):
         sparse = BilevelSettings.read(config).sparse_embeddings
         self.user_embedding.sparse = self.item_embedding.sparse = sparse
         self.item_bias: nn.Parameter | None = None
-        if FactorSettings.read(config).loss == "softmax":
-            _check_memory(config["train_batch_size"], self.n_items)
+        factors = FactorSettings.read(config)
+        self.softmax_items = factors.softmax_items
+        if factors.loss == "softmax":
+            if self.softmax_items is None:
+                _check_memory(config["train_batch_size"], self.n_items)
             counts = torch.bincount(dataset.inter_feat[self.ITEM_ID], minlength=self.n_items)
             log_counts = (counts + 1.0).log()
             self._initial_bias = log_counts - log_counts[1:].mean()
@@ -53,9 +57,16 @@ class LambdaOptMF(BPR):
 
     @classmethod
     def derived_settings(cls, config: Settings) -> dict[str, Any]:
-        """Defaults that depend on other settings: a large evaluation batch for full ranking."""
+        """Defaults that depend on other settings.
+
+        They are a large evaluation batch for full ranking, and an optimiser of a batch's rows where
+        items are drawn.
+        """
         mode = (config["eval_args"] or {}).get("mode", "full")
-        return {"eval_batch_size": SCORES_AT_ONCE} if mode == "full" else {}
+        derived: dict[str, Any] = {"eval_batch_size": SCORES_AT_ONCE} if mode == "full" else {}
+        if config["softmax_items"] is not None:
+            derived["learner"] = "sparse_adam"
+        return derived
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
@@ -70,12 +81,21 @@ class LambdaOptMF(BPR):
     def calculate_loss(self, interaction: Interaction | UserBatch) -> Tensor:
         """The training loss of a batch without any penalty, shape: []."""
         if isinstance(interaction, UserBatch):
-            users, items = self.user_embedding(interaction.users), self.item_embedding.weight
-            log_chance = torch.log_softmax((users @ items.T + self.item_bias)[:, 1:], dim=1)
-            chosen = log_chance[interaction.rows, interaction.items - 1]
-            return -chosen.sum() / interaction.divisor
+            return self._softmax_loss(interaction)
         user, positive = self.forward(interaction[self.USER_ID], interaction[self.ITEM_ID])
         return bpr_loss(user, positive, self.get_item_embedding(interaction[self.NEG_ITEM_ID]))
+
+    def _softmax_loss(self, batch: UserBatch) -> Tensor:
+        assert self.item_bias is not None
+        whole = Factors(self.user_embedding.weight, self.item_embedding.weight, self.item_bias)
+        factors, local = rows_of_batch(whole, batch)
+        scores = factors.users[local.users] @ factors.items.T + factors.bias
+        if local.candidates is None:
+            padding = torch.tensor([0], device=scores.device)
+            scores = scores.index_fill(1, padding, -torch.inf)
+        else:
+            scores = scores + offsets(local, local.candidates, scores.dtype)
+        return -scores.log_softmax(1)[local.rows, local.items].sum() / local.divisor
 
     def predict(self, interaction: Interaction) -> Tensor:
         """Scores of pairs of a user and an item, shape: [batch_size]."""
@@ -98,6 +118,6 @@ def _check_memory(users: int, n_items: int) -> None:
         fitting = int(users * MOST_GIGABYTES / gigabytes)
         raise ValueError(
             f"loss: softmax needs about {gigabytes:.1f} GB for the scores of train_batch_size: "
-            f"{users} users and {n_items} items; set train_batch_size: {max(fitting, 1)} or less, "
-            "or loss: bpr"
+            f"{users} users and {n_items} items; set softmax_items: {SUGGESTED_ITEMS} to "
+            f"draw so many items for each batch, or train_batch_size: {max(fitting, 1)} or less"
         )

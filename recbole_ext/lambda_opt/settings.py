@@ -10,7 +10,7 @@ from recbole.utils import InputType, ModelType
 
 from recbole_ext.lambda_opt.fields import LambdaFields
 from recbole_ext.lambda_opt.lambda_network import FEW, POWER_LAW
-from recbole_ext.settings.declared import Declared, Settings, one_of, whole
+from recbole_ext.settings.declared import Declared, Settings, one_of, optional, whole
 
 LOSSES = ("softmax", "bpr")
 # RecBole's default, which a loss without negatives does not use
@@ -35,9 +35,24 @@ class FactorSettings(Declared):
         "all items, where train_batch_size counts users; `bpr`: pairs of a positive and a negative "
         "item, with defaults of its own.",
     ] = "bpr"
+    softmax_items: Annotated[
+        int | None,
+        optional(whole(1)),
+        "The items drawn for a batch, in place of all items. It is for catalogues whose scores do "
+        "not fit into memory. The user's own items are always among them; empty: all items.",
+    ] = None
 
     def check(self, config: Settings) -> None:
-        """Refuse settings of negatives for a loss without any."""
+        """Refuse settings that belong to another loss, or to another optimiser."""
+        if self.softmax_items is not None and self.loss != "softmax":
+            raise ValueError(
+                f"softmax_items: {self.softmax_items} needs loss: softmax, got {self.loss}"
+            )
+        if self.softmax_items is not None and config["learner"] == "adam":
+            raise ValueError(
+                f"softmax_items: {self.softmax_items} needs learner: sparse_adam or sgd, got "
+                "'adam', which changes every row of the tables in each step"
+            )
         given = {**UNIFORM_NEGATIVE, **(config["train_neg_sample_args"] or UNIFORM_NEGATIVE)}
         if self.loss == "softmax" and given != UNIFORM_NEGATIVE:
             raise ValueError(
@@ -62,12 +77,13 @@ class BilevelSettings(LambdaFields):
                 "regularizer: fixed; good values to begin with are 0.5 and 1 for loss: softmax, "
                 "-0.5 and -1 for loss: bpr"
             )
-        self._check_loss(config["loss"])
+        by_rows = config["softmax_items"] is not None
+        self._check_loss(config["loss"], by_rows)
         if self.learns_lambda:
-            self._check_gradient()
+            self._check_gradient(by_rows)
             _check_foreseen(config)
 
-    def _check_loss(self, loss: str) -> None:
+    def _check_loss(self, loss: str, by_rows: bool) -> None:
         for key in ("item_reg_weight", "item_frequency_exponent"):
             if getattr(self, key) is not None and not self.is_power_law:
                 raise ValueError(
@@ -87,19 +103,20 @@ class BilevelSettings(LambdaFields):
                 f"meta_gradient: {self.meta_gradient} needs loss: bpr; loss: softmax takes forward"
             )
         for key in ("learner", "lambda_learner"):
-            if getattr(self, key) == "sparse_adam":
+            if getattr(self, key) == "sparse_adam" and not (by_rows and key == "learner"):
                 raise ValueError(
                     f"{key}: sparse_adam needs loss: bpr; loss: softmax takes adam or sgd"
+                    + (", or sparse_adam with softmax_items" if key == "learner" else "")
                 )
 
-    def _check_gradient(self) -> None:
+    def _check_gradient(self, by_rows: bool) -> None:
         if self.meta_gradient != "higher" and self.lookahead_steps > 1:
             raise ValueError(
                 f"lookahead_steps: {self.lookahead_steps} needs meta_gradient: higher; "
                 f"{self.meta_gradient} covers none or one"
             )
         for key in ("learner", "lambda_learner") if self.meta_gradient == "forward" else ():
-            if getattr(self, key) == "sparse_adam":
+            if getattr(self, key) == "sparse_adam" and not by_rows:
                 raise ValueError(
                     f"meta_gradient: forward needs {key}: adam or sgd, got 'sparse_adam'"
                 )

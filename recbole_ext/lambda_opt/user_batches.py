@@ -8,6 +8,7 @@ import torch
 from recbole.data.dataset import Dataset
 from torch import Tensor
 
+from recbole_ext.lambda_opt.gradient.candidates import CandidateSampler
 from recbole_ext.lambda_opt.gradient.softmax import UserBatch
 
 
@@ -59,19 +60,57 @@ class UserItems:
         )
 
 
+def with_candidates(
+    batch: UserBatch, sampler: CandidateSampler | None, generator: torch.Generator | None = None
+) -> UserBatch:
+    """A batch with candidates in place of all items; without a sampler the batch as it is."""
+    if sampler is None:
+        return batch
+    drawn = sampler.draw(generator)
+    candidates, items = sampler.candidates(batch.items, drawn, len(batch.users))
+    barred = batch.barred
+    if barred is not None:
+        rows, of_bars = barred
+        places = torch.searchsorted(candidates.items, of_bars).clamp_(max=len(candidates.items) - 1)
+        met = candidates.items[places] == of_bars
+        barred = rows[met], places[met]
+    return batch._replace(items=items, barred=barred, candidates=candidates)
+
+
+def candidate_sampler(dataset: Dataset, n_drawn: int | None) -> CandidateSampler | None:
+    """The sampler of a training part's items; ``None`` for all items."""
+    if n_drawn is None:
+        return None
+    items = dataset.inter_feat[dataset.iid_field]
+    return CandidateSampler(torch.bincount(items, minlength=dataset.item_num), n_drawn)
+
+
 class UserLoader:
     """Batches of all users with ratings, in an order drawn anew each epoch.
 
+    Args:
+        dataset: the training part.
+        batch_size: users in a batch.
+        generator: see the attribute.
+        n_drawn: items drawn for a batch; ``None``: all items.
+
     Attributes:
         dataset: the training part, which RecBole's loop asks a loader for.
-        generator: the generator of the order; checkpoints hold its state.
+        generator: the generator of the order and of the items; checkpoints hold its state.
     """
 
-    def __init__(self, dataset: Dataset, batch_size: int, generator: torch.Generator) -> None:
+    def __init__(
+        self,
+        dataset: Dataset,
+        batch_size: int,
+        generator: torch.Generator,
+        n_drawn: int | None = None,
+    ) -> None:
         self.dataset = self._dataset = dataset
         self.generator = generator
         self.interactions = UserItems(dataset)
         self._batch_size = batch_size
+        self._candidates = candidate_sampler(dataset, n_drawn)
 
     def __len__(self) -> int:
         return -(-len(self.interactions.users) // self._batch_size)
@@ -79,7 +118,9 @@ class UserLoader:
     def __iter__(self) -> Iterator[UserBatch]:
         users = self.interactions.users
         order = torch.randperm(len(users), generator=self.generator)
-        return map(self.interactions.batch, users[order].split(self._batch_size))
+        for some in users[order].split(self._batch_size):
+            batch = self.interactions.batch(some)
+            yield with_candidates(batch, self._candidates, self.generator)
 
 
 class UserSampler:
@@ -87,15 +128,20 @@ class UserSampler:
 
     Args:
         dataset: the ratings that λ learns from.
-        trained: the items that the model trains on, which are no candidates.
+        trained: the ratings that the model trains on, whose items are no candidates.
         device: the device of the batches.
+        n_drawn: items drawn for a batch; ``None``: all items.
     """
 
-    def __init__(self, dataset: Dataset, trained: UserItems, device: torch.device) -> None:
-        self.held_out, self.trained, self.device = UserItems(dataset), trained, device
+    def __init__(
+        self, dataset: Dataset, trained: Dataset, device: torch.device, n_drawn: int | None = None
+    ) -> None:
+        self.held_out, self.trained, self.device = UserItems(dataset), UserItems(trained), device
+        self._candidates = candidate_sampler(trained, n_drawn)
 
     def draw(self, batch_size: int) -> UserBatch:
         """Draw at most ``batch_size`` distinct users."""
         users = self.held_out.users
         chosen = torch.randint(len(users), (batch_size,)).unique()
-        return self.held_out.batch(users[chosen], self.trained, mean=True).to(self.device)
+        batch = self.held_out.batch(users[chosen], self.trained, mean=True)
+        return with_candidates(batch, self._candidates).to(self.device)

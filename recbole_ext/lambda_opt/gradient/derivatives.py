@@ -20,6 +20,7 @@ from recbole_ext.lambda_opt.gradient.tangents import bpr_row_tangents
 from recbole_ext.lambda_opt.pairwise import PairwiseModel, is_factorisation
 
 ByName: TypeAlias = dict[str, Tensor]
+Rows: TypeAlias = Tensor | slice
 Answer: TypeAlias = Callable[[ByName], ByName]
 
 
@@ -45,7 +46,10 @@ class Gradients(Protocol):
         """
 
     def shares(self, batch: Any) -> ByName:
-        """The factor of each row's penalty ``λ_r |θ_r|²`` by side, shape: [n_rows, 1]."""
+        """The factor of each row's penalty ``λ_r |θ_r|²`` by side, shape: [rows, 1]."""
+
+    def rows(self, batch: Any) -> dict[str, Rows]:
+        """The distinct rows of each parameter that a batch touches; the gradients are of these."""
 
 
 def gradients_of(model: PairwiseModel) -> Gradients:
@@ -60,6 +64,10 @@ class _PairwiseGradients:
     def __init__(self, model: PairwiseModel) -> None:
         self.model = model
         self.parameters: ByName = dict(model.named_parameters())
+
+    def rows(self, batch: Triples) -> dict[str, Rows]:
+        """See :class:`Gradients`; these are all rows."""
+        return dict.fromkeys(self.parameters, slice(None))
 
     def shares(self, batch: Triples) -> ByName:
         """See :class:`Gradients`; a row's share is its occurrences over the batch size."""

@@ -1,7 +1,8 @@
 """The multinomial likelihood of each user's items under a softmax over all items.
 
 The loss of a user with ``n_u`` items is ``l_u = n_u · logsumexp_j(s_uj) − Σ_{i∈N_u} s_ui`` with the
-scores ``s_uj = θ_u·θ_j + b_j``. All derivatives are in closed form.
+scores ``s_uj = θ_u·θ_j + b_j``. All derivatives are in closed form. A batch with candidates has
+only these items, which stand for all (see ``candidates.py``).
 
 Reference:
     Liang et al. "Variational Autoencoders for Collaborative Filtering." WWW 2018 (the likelihood).
@@ -15,7 +16,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from recbole_ext.lambda_opt.gradient.calibration import Derivatives
+from recbole_ext.lambda_opt.gradient.calibration import Derivatives, softmax_moments
+from recbole_ext.lambda_opt.gradient.candidates import Candidates
 
 # How much the loss of a hit is about the best of a user's items: 0 stands for their likelihood,
 # where all count alike, and 1 for the probability that the first item drawn is one of them.
@@ -28,11 +30,13 @@ class UserBatch(NamedTuple):
     Attributes:
         users: internal user ids, shape: [batch]
         rows: the position in ``users`` of each interaction, ascending, shape: [interactions]
-        items: the internal item id of each interaction, shape: [interactions]
+        items: the internal item id of each interaction, or its position among the candidates,
+            shape: [interactions]
         counts: number of interactions of each user, shape: [batch, 1]
         barred: positions in ``users`` and items that are no candidates, two of shape: [pairs];
             an item of the user's own stays a candidate.
         divisor: the loss is divided by it.
+        candidates: the items of the batch; ``None``: all items.
     """
 
     users: Tensor
@@ -41,12 +45,14 @@ class UserBatch(NamedTuple):
     counts: Tensor
     barred: tuple[Tensor, Tensor] | None
     divisor: float
+    candidates: Candidates | None = None
 
     def to(self, device: torch.device) -> UserBatch:
         """The batch on a device, where RecBole's loop sends it."""
         users, rows, items, counts = (part.to(device) for part in self[:4])
         barred = self.barred and (self.barred[0].to(device), self.barred[1].to(device))
-        return UserBatch(users, rows, items, counts, barred, self.divisor)
+        candidates = self.candidates and self.candidates.to(device)
+        return UserBatch(users, rows, items, counts, barred, self.divisor, candidates)
 
 
 class Factors(NamedTuple):
@@ -86,8 +92,8 @@ class SoftmaxRead(NamedTuple):
 @torch.no_grad()
 def softmax_gradients(factors: Factors, batch: UserBatch) -> SoftmaxRead:
     """The loss ``Σ l_u / divisor`` of a batch and its gradients."""
-    users, scores = _scores(factors, batch)
-    return _read(factors, batch, users, scores)
+    users, scores, offset = _scores(factors, batch)
+    return _read(factors, batch, users, scores, offset)
 
 
 @torch.no_grad()
@@ -130,16 +136,16 @@ def calibrated_gradients(
     Returns:
         The loss, shape: [], and its gradients by the users' rows, all items and all biases.
     """
-    users, scores = _scores(factors, batch)
+    users, scores, offset = _scores(factors, batch)
     positive = scores[batch.rows, batch.items].sum()
     finite = scores.masked_fill(scores == -torch.inf, 0.0)
 
     def derivatives(temperature: Tensor) -> tuple[Tensor, Tensor]:
-        mean, variance = _moments(scores, finite, temperature)
+        mean, variance = softmax_moments(scores, finite, temperature, offset)
         return (mean * batch.counts).sum() - positive, (variance * batch.counts).sum()
 
     temperature = follow(derivatives).to(scores)
-    read = _read(factors, batch, users, scores.mul_(temperature))
+    read = _read(factors, batch, users, scores.mul_(temperature), offset)
     return read.loss, Factors(*(gradient.mul_(temperature) for gradient in read.gradients))
 
 
@@ -162,53 +168,68 @@ def hit_gradients(
     Returns:
         The loss, shape: [], and its gradients by the users' rows, all items and all biases.
     """
-    users, scores = _scores(factors, batch)
+    users, scores, offset = _scores(factors, batch)
     own = torch.full_like(scores, -torch.inf)
     own[batch.rows, batch.items] = scores[batch.rows, batch.items]
     finite, own_finite = (part.masked_fill(part == -torch.inf, 0.0) for part in (scores, own))
 
     def derivatives(temperature: Tensor) -> tuple[Tensor, Tensor]:
-        mean, variance = _moments(scores, finite, temperature)
-        of_own, own_variance = _moments(own, own_finite, FOCUS * temperature)
+        mean, variance = softmax_moments(scores, finite, temperature, offset)
+        of_own, own_variance = softmax_moments(own, own_finite, FOCUS * temperature, 0.0)
         return (mean - of_own).mean(), (variance - FOCUS * own_variance).mean()
 
     temperature = follow(derivatives).to(scores)
     size = len(batch.users)
-    total = (scores * temperature).logsumexp(1, keepdim=True)
+    scaled = (scores * temperature).add_(offset)
+    total = scaled.logsumexp(1, keepdim=True)
     of_own = (own * (FOCUS * temperature)).logsumexp(1, keepdim=True)
-    residual = (scores * temperature - total).exp_()
+    residual = scaled.sub_(total).exp_()
     residual.sub_((own * (FOCUS * temperature) - of_own).exp_()).mul_(temperature / size)
     gradients = Factors(residual @ factors.items, residual.T @ users, residual.sum(0))
     return (total - of_own / FOCUS).mean(), gradients
 
 
-def _moments(scores: Tensor, finite: Tensor, temperature: Tensor) -> tuple[Tensor, Tensor]:
-    """The mean and the variance of scores under their softmax, two of shape: [batch, 1].
+def rows_of_batch(factors: Factors, batch: UserBatch) -> tuple[Factors, UserBatch]:
+    """The rows that a batch with candidates needs, and the batch among them; differentiable."""
+    if batch.candidates is None:
+        return factors, batch
+    items = batch.candidates.items
+    rows = (part.index_select(0, items) for part in factors[1:])
+    within = torch.arange(len(batch.users), device=batch.users.device)
+    return Factors(factors.users.index_select(0, batch.users), *rows), batch._replace(users=within)
 
-    Args:
-        scores: the scores; −∞ for items that are no candidates.
-        finite: the scores with 0 in place of −∞.
-        temperature: what the scores are multiplied by in the softmax.
+
+def offsets(batch: UserBatch, candidates: Candidates, dtype: torch.dtype) -> Tensor:
+    """The log weight of each candidate for each user, 0 for the own, shape: [batch, candidates]."""
+    weights = candidates.log_weight.to(dtype).repeat(len(batch.users), 1)
+    weights[batch.rows, batch.items] = 0.0
+    return weights
+
+
+def _scores(factors: Factors, batch: UserBatch) -> tuple[Tensor, Tensor, Tensor | float]:
+    """The users' rows, the scores of all items, and what is added to them in the softmax.
+
+    The scores are −∞ for items that are barred.
     """
-    chance = torch.softmax(scores * temperature.to(scores), 1).mul_(finite)
-    mean = chance.sum(1, keepdim=True)
-    return mean, chance.mul_(finite).sum(1, keepdim=True) - mean.square()
-
-
-def _scores(factors: Factors, batch: UserBatch) -> tuple[Tensor, Tensor]:
-    """The users' rows, and the scores of all items, which are −∞ for items that are barred."""
     users = factors.users.index_select(0, batch.users)
     scores = torch.addmm(factors.bias, users, factors.items.T)
     own = scores[batch.rows, batch.items]
-    scores[:, 0] = -torch.inf  # RecBole's padding item
+    offset: Tensor | float = 0.0
+    if batch.candidates is None:
+        scores[:, 0] = -torch.inf  # RecBole's padding item
+    else:
+        offset = offsets(batch, batch.candidates, scores.dtype)
     if batch.barred is not None:
         scores[batch.barred] = -torch.inf
         scores[batch.rows, batch.items] = own
-    return users, scores
+    return users, scores, offset
 
 
-def _read(factors: Factors, batch: UserBatch, users: Tensor, scores: Tensor) -> SoftmaxRead:
+def _read(
+    factors: Factors, batch: UserBatch, users: Tensor, scores: Tensor, offset: Tensor | float
+) -> SoftmaxRead:
     positive = scores[batch.rows, batch.items].sum()
+    scores.add_(offset)
     largest = scores.amax(1, keepdim=True)
     chance = torch.sub(scores, largest, out=scores).exp_()
     total = chance.sum(1, keepdim=True)

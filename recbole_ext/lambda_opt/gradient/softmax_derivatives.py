@@ -6,13 +6,14 @@ import torch
 from torch import Tensor
 
 from recbole_ext.lambda_opt.gradient.calibration import Temperature
-from recbole_ext.lambda_opt.gradient.derivatives import Answer, ByName
+from recbole_ext.lambda_opt.gradient.derivatives import Answer, ByName, Rows
 from recbole_ext.lambda_opt.gradient.softmax import (
     Factors,
     SoftmaxRead,
     UserBatch,
     calibrated_gradients,
     hit_gradients,
+    rows_of_batch,
     softmax_gradients,
     softmax_tangents,
 )
@@ -33,7 +34,7 @@ class SoftmaxGradients:
 
     def fit(self, batch: UserBatch, read: SoftmaxRead) -> tuple[ByName, Answer]:
         """See the interface."""
-        factors = self._factors()
+        factors, _ = rows_of_batch(self._factors(), batch)
 
         def answer(direction: ByName) -> ByName:
             return self._in_tables(batch, softmax_tangents(factors, read, Factors(**direction)))
@@ -42,25 +43,38 @@ class SoftmaxGradients:
 
     def ranking(self, batch: UserBatch, temperature: Temperature | None) -> tuple[Tensor, ByName]:
         """See the interface."""
-        factors = self._factors()
+        factors, local = rows_of_batch(self._factors(), batch)
         if temperature is None:
-            read = softmax_gradients(factors, batch)
+            read = softmax_gradients(factors, local)
             return read.loss, self._in_tables(batch, read.gradients)
         calibrated = hit_gradients if self._hit else calibrated_gradients
-        loss, gradients = calibrated(factors, batch, temperature.follow)
+        loss, gradients = calibrated(factors, local, temperature.follow)
         return loss, self._in_tables(batch, gradients)
 
     def shares(self, batch: UserBatch) -> ByName:
         """See the interface."""
+        if batch.candidates is not None:
+            penalty = batch.candidates.penalty
+            of_users = penalty.new_full((len(batch.users), 1), 1 / len(batch.users))
+            return {"user": of_users, "item": penalty}
         users, items, _ = self._factors()
         of_users = torch.zeros_like(users[:, :1])
         of_users[batch.users] = 1 / len(batch.users)
         return {"user": of_users, "item": torch.full_like(items[:, :1], 1 / self._n_users)}
 
+    def rows(self, batch: UserBatch) -> dict[str, Rows]:
+        """See the interface; with candidates these are the rows of the batch."""
+        if batch.candidates is None:
+            return dict.fromkeys(self.parameters, slice(None))
+        items = batch.candidates.items
+        return {"users": batch.users, "items": items, "bias": items}
+
     def _factors(self) -> Factors:
         return Factors(*(parameter.detach() for parameter in self.parameters.values()))
 
     def _in_tables(self, batch: UserBatch, found: Factors) -> ByName:
-        """Put the gradients of a batch's users into a whole table."""
+        """Put the gradients of a batch's users into a whole table, where all rows are touched."""
+        if batch.candidates is not None:
+            return found._asdict()
         users = torch.zeros_like(self.parameters["users"]).index_add_(0, batch.users, found.users)
         return found._replace(users=users)._asdict()

@@ -19,11 +19,12 @@ Reference:
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.optim import SGD, Adam, Optimizer
+from torch.optim import SGD, Adam, Optimizer, SparseAdam
 
 from recbole_ext.arithmetic.adam_moments import AdamState
 from recbole_ext.lambda_opt.gradient.bpr import Triples
@@ -42,6 +43,16 @@ class Tangent(NamedTuple):
     table: Tensor
     first: Tensor
     second: Tensor
+
+    def rows(self, ids: Tensor | slice) -> Tangent:
+        """Some rows: a copy, or for a slice what it is made of."""
+        return Tangent(*(rows_of(part, ids) for part in self))
+
+    def write(self, ids: Tensor | slice, rows: Tangent) -> None:
+        """Write back what :meth:`rows` gave, once it has changed."""
+        if not isinstance(ids, slice):
+            for part, changed in zip(self, rows, strict=True):
+                part.index_copy_(0, ids, changed)
 
 
 def bpr_row_tangents(
@@ -77,12 +88,14 @@ class TangentStep:
     """One step of the optimiser on a table, as it changes the table's tangents.
 
     Args:
-        optimizer: SGD without momentum or Adam, before its step; it is only read.
+        optimizer: SGD without momentum, Adam or SparseAdam, before its step; it is only read.
         table: one of its parameters, shape: [n_rows, embedding_size]
-        gradient: the table's gradient in this step, weight decay included, of the same shape.
+        gradient: the gradient of the rows in this step, weight decay included, shape: [rows,
+            embedding_size]
         stride: number of steps that this step represents, itself and those skipped before it; 1 is
             exact.
         memory: the share of a tangent that is kept; 1 is exact.
+        ids: the rows that the step changes, by default all.
 
     Raises:
         TypeError: if the optimiser is of another kind.
@@ -95,17 +108,24 @@ class TangentStep:
         gradient: Tensor,
         stride: int = 1,
         memory: float = 1.0,
+        ids: Tensor | slice = slice(None),
     ) -> None:
         group = next(g for g in optimizer.param_groups if any(p is table for p in g["params"]))
         self.gradient, self.memory = gradient, memory
         self.rate = group["lr"] * stride
-        self.adam = type(optimizer) is Adam
+        by_rows = isinstance(optimizer, SparseAdam)
+        self.adam = type(optimizer) is Adam or by_rows
         if not self.adam and type(optimizer) is not SGD:
-            raise TypeError(f"no tangent for {type(optimizer).__name__}: use adam or sgd")
+            raise TypeError(
+                f"no tangent for {type(optimizer).__name__}: use adam, sparse_adam or sgd"
+            )
         if self.adam:
             betas = group["betas"]
             self.decay = betas[0] ** stride, betas[1] ** stride
-            self._differentiate(adam_state(optimizer, table), betas, group["eps"])
+            state = adam_state(optimizer, table, ids)
+            # Unlike Adam, SparseAdam adds eps to √v before the bias correction.
+            corrected = math.sqrt(1 - betas[1] ** (int(state.step) + 1)) if by_rows else 1.0
+            self._differentiate(state, betas, group["eps"] / corrected)
 
     def _differentiate(self, before: AdamState, betas: tuple[float, float], eps: float) -> None:
         """``d(m̂ / (√v̂ + eps))`` by ``m`` and by ``v``; at ``v = 0`` the latter is set to 0."""
@@ -122,7 +142,7 @@ class TangentStep:
 
         Args:
             tangent: the tangent before the step.
-            moved: derivative of the gradient by the λ, ``∂g/∂Θ · Z + ∂g/∂λ``, in the table's shape.
+            moved: derivative of the gradient by the λ, ``∂g/∂Θ · Z + ∂g/∂λ``, in the rows' shape.
         """
         if self.memory != 1:
             tangent.table.mul_(self.memory)

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from recbole_ext.lambda_opt.gradient.calibration import Temperature
-from recbole_ext.lambda_opt.gradient.derivatives import ByName, Gradients
+from recbole_ext.lambda_opt.gradient.derivatives import ByName, Gradients, Rows
+from recbole_ext.lambda_opt.gradient.optimizer_step import rows_of
 from recbole_ext.lambda_opt.gradient.tangents import Tangent, TangentStep
 from recbole_ext.lambda_opt.lambda_network import Strengths
 
@@ -67,8 +68,11 @@ class ForwardGradient(nn.Module):
         """See :class:`~recbole_ext.lambda_opt.gradient.contract.Gradient`."""
         gradients, network = self._parts
         loss, outer = gradients.ranking(valid, self.temperature)
+        rows = gradients.rows(valid)
         for name, weight in network.weights.items():
-            moved = [(outer[n] * self._tangent(name, n).table).sum() for n in outer]
+            moved = [
+                (outer[n] * rows_of(self._tangent(name, n).table, rows[n])).sum() for n in outer
+            ]
             weight.grad = torch.stack(moved).sum().expand_as(weight).clone()
         return loss
 
@@ -82,37 +86,41 @@ class ForwardGradient(nn.Module):
     def _advance(self, train: Any, read: Any) -> None:
         gradients, network = self._parts
         fit, answer = gradients.fit(train, read)
-        shares = gradients.shares(train)
-        pulls = self._pulls(shares)
+        rows, shares = gradients.rows(train), gradients.shares(train)
+        now = {name: rows_of(table, rows[name]) for name, table in gradients.parameters.items()}
+        pulls = self._pulls(shares, rows)
         for name, pull in pulls.items():
-            fit[name] = fit[name] + pull * gradients.parameters[name]
+            fit[name] = fit[name] + pull * now[name]
+        rates = self.stride, self.memory
         steps = {
-            name: TangentStep(self.optimizer, parameter, fit[name], self.stride, self.memory)
+            name: TangentStep(self.optimizer, parameter, fit[name], *rates, rows[name])
             for name, parameter in gradients.parameters.items()
         }
         for weight in network.weights:
-            direction = {n: self._tangent(weight, n).table for n in gradients.parameters}
+            tangents = {n: self._tangent(weight, n).rows(rows[n]) for n in now}
+            direction = {name: tangent.table for name, tangent in tangents.items()}
             moved = answer(direction)
             for name, pull in pulls.items():
                 moved[name] = moved[name] + pull * direction[name]
             for side, name in self.sides.items():
-                slope = network.slope(weight, side)
+                slope = network.slope(weight, side, rows[name])
                 if slope is not None:
-                    moved[name] += 2 * shares[side] * slope * gradients.parameters[name]
+                    moved[name] += 2 * shares[side] * slope * now[name]
             for name, step in steps.items():
-                tangent = self._tangent(weight, name)
-                step.apply(tangent, moved[name])
+                step.apply(tangents[name], moved[name])
                 if self.limit < math.inf:
-                    tangent.table.clamp_(-self.limit, self.limit)
+                    tangents[name].table.clamp_(-self.limit, self.limit)
+                self._tangent(weight, name).write(rows[name], tangents[name])
 
-    def _pulls(self, shares: ByName) -> dict[str, Tensor | float]:
+    def _pulls(self, shares: ByName, rows: dict[str, Rows]) -> dict[str, Tensor | float]:
         """The factor of ``Θ`` in the gradient of penalty and weight decay, by parameter."""
         gradients, network = self._parts
         decay = self.optimizer.param_groups[0].get("weight_decay", 0.0)
         pulls: dict[str, Tensor | float] = dict.fromkeys(gradients.parameters, decay)
         for side, name in self.sides.items():
-            if network.regularises(side):
-                pulls[name] = pulls[name] + 2 * shares[side] * network.whole(side)
+            strengths = network.fixed(side, rows[name])
+            if strengths is not None:
+                pulls[name] = pulls[name] + 2 * shares[side] * strengths
         return pulls
 
     def _tangent(self, weight: str, name: str) -> Tangent:

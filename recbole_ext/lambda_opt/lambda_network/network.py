@@ -178,15 +178,16 @@ class LambdaNetwork(nn.Module):
         """The numbers that are learnt, by name; here the tables of λ."""
         return self.tables
 
-    def slope(self, weight: str, side: str) -> Tensor | None:
+    def slope(self, weight: str, side: str, ids: Tensor | slice = slice(None)) -> Tensor | None:
         """``∂λ/∂weight`` of a side's rows, for a table of one number.
 
         Returns:
-            Slopes, shape: [n_rows or 1, 1]; ``None`` if the weight is not of this side.
+            Slopes, shape: [rows or 1, 1]; ``None`` if the weight is not of this side.
         """
         if self._table_of[side] != weight or not self.regularises(side):
             return None
-        return self.scale_of(side)
+        scale = self.scale_of(side)
+        return scale if len(scale) == 1 else scale[ids]
 
     def regularises(self, side: str) -> bool:
         """Whether a side has a λ."""

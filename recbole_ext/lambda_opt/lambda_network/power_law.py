@@ -82,13 +82,15 @@ class PowerLaw(nn.Module):
         return side in SIDES
 
     @torch.no_grad()
-    def slope(self, weight: str, side: str) -> Tensor | None:
-        """``∂λ/∂weight`` of a side's rows, shape: [n_rows, 1]; ``None`` for the other side."""
+    def slope(self, weight: str, side: str, ids: Tensor | slice = slice(None)) -> Tensor | None:
+        """``∂λ/∂weight`` of some rows of a side, shape: [rows, 1]; ``None`` for the other side."""
         of_side, kind = weight.split("-")
         if of_side != side:
             return None
-        strengths = self.whole(side)
-        return strengths if kind == "strength" else strengths * getattr(self, f"{side}_frequency")
+        strengths = self.fixed(side, ids)
+        if kind == "strength":
+            return strengths
+        return strengths * getattr(self, f"{side}_frequency")[ids]
 
     def clamp(self) -> None:
         """Check the four numbers after a step; the exponential keeps λ above 0.
