@@ -4,7 +4,7 @@ PYTHON := $(VENV)/bin/python
 STAMP := $(VENV)/.from-constraints
 DOCS_STAMP := $(VENV)/.docs-from-constraints
 
-BENCHMARKS := bilevel_step meta_tasks epoch scale
+BENCHMARKS := bilevel_step softmax_step meta_tasks epoch scale
 PICTURE_scale := --picture docs/figures/scale.png
 
 # The tests use all cores with one thread per process, because torch's threads spin while the cores are busy.

@@ -3,11 +3,9 @@
     python benchmarks/bilevel_step.py --json steps.json
 
 The data are random and of ml-1m's size (6,040 users, 3,706 items), with d 128 and batches of 1024
-triples. The cases ``analytic`` and ``higher`` have a λ for each user, item and dimension. Those of
-the softmax have d 64 and batches of 256 users. Further runs have 10 and 100 times as many users and
-items. The training batches of triples are drawn before the measurement; the time of a λ step
-includes drawing its validation batch. The last runs compare catalogues of 100,000 and 1,000,000
-items where 2,000 items are drawn for a batch, and this is part of the time.
+triples. The cases ``analytic`` and ``higher`` have a λ for each user, item and dimension. Further
+runs have 10 and 100 times as many users and items. The training batches are drawn before the
+measurement, but the time of a λ step includes drawing its validation batch.
 """
 
 from __future__ import annotations
@@ -50,8 +48,6 @@ FINEST = {
     "lambda_granularity": "dimension+user+item",
     "lambda_update_interval": 1,
 }
-SOFTMAX = {"embedding_size": 64, "train_batch_size": 256, "lambda_source": "valid"}
-SAMPLED = {**SOFTMAX, "softmax_items": 2000}
 SPARSE = {"learner": "sparse_adam", "lambda_learner": "sparse_adam"}
 DEFAULT = "forward"
 CASES: dict[str, dict[str, Any]] = {
@@ -67,13 +63,7 @@ CASES: dict[str, dict[str, Any]] = {
     "analytic, sparse λ": {**FINEST, "lambda_learner": "sparse_adam"},
     "analytic, sparse Adam": {**FINEST, **SPARSE},
     "higher": {**FINEST, "meta_gradient": "higher"},
-    "softmax": {**SOFTMAX, "regularizer": "fixed", "reg_weight": 5.0},
-    "softmax, λ learnt": SOFTMAX,
-    "softmax, drawn items": {**SAMPLED, "regularizer": "fixed", "reg_weight": 5.0},
-    "softmax, drawn items, λ learnt": SAMPLED,
 }
-DRAWN = ("softmax, drawn items", "softmax, drawn items, λ learnt")
-CATALOGUES = (100_000, 1_000_000)  # items, beside 20,000 users with 2,000,000 ratings
 SPARSE_CASE = "analytic, sparse Adam"
 BATCHES = 64
 INTERVAL = 8  # the default takes a λ step every 8 steps; it is measured over all 8
@@ -83,16 +73,16 @@ CALLS_BESIDE = {10: 6, 100: 2}  # at 10 and 100 times ml-1m's size, the larger o
 
 def load(folder: str, more: dict[str, Any] | None = None) -> Data:
     """Loaders of the training and of the validation ratings in a folder."""
-    config = _config(folder, "BPR, dense Adam", more or {})
+    config = _config(folder, CASES["BPR, dense Adam"], more or {})
     return data_preparation(config, create_dataset(config))[:2]
 
 
 def stepper(
-    folder: str, name: str, data: Data, more: dict[str, Any] | None = None
+    folder: str, case: dict[str, Any], data: Data, more: dict[str, Any] | None = None
 ) -> Callable[[], None]:
     """A function that takes one step of a case, on the data in a folder."""
     train_data, valid_data = data
-    config = _config(folder, name, more or {})
+    config = _config(folder, case, more or {})
     init_seed(config["seed"], config["reproducibility"])
     model = get_model(config["model"])(config, train_data.dataset).to(config["device"])
     trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, model)
@@ -105,7 +95,7 @@ def stepper(
             trainer._set_up_lambda(train_data, valid_data)
         train_data = trainer.objective.loader(train_data)
     batches = itertools.cycle(list(itertools.islice(train_data, BATCHES)))
-    if "softmax_items" in CASES[name]:
+    if config["softmax_items"]:  # their drawing is a part of the step
         batches = itertools.chain.from_iterable(itertools.repeat(train_data))
 
     def step() -> None:
@@ -118,14 +108,14 @@ def stepper(
         for state in optimizer.state.values() if optimizer is not None else ():
             for moment in (state["exp_avg"], state["exp_avg_sq"]):
                 moment.add_(0)  # the first write to new memory is slow
-    if getattr(trainer, "forward_gradient", None) is not None:
+    if isinstance(trainer, BilevelTrainer) and trainer.forward_gradient is not None:
         for tangent in trainer.forward_gradient.buffers():
             tangent.add_(0)
     return step
 
 
-def _config(folder: str, name: str, more: dict[str, Any]) -> Config:
-    given = {"model": "LambdaOptMF", **CASES[name], **more}
+def _config(folder: str, case: dict[str, Any], more: dict[str, Any]) -> Config:
+    given = {"model": "LambdaOptMF", **case, **more}
     settings = {
         "data_path": folder,
         "load_col": {"inter": ["user_id", "item_id"]},
@@ -140,13 +130,13 @@ def _config(folder: str, name: str, more: dict[str, Any]) -> Config:
 
 def by_turns(folder: str, data: Data, turns: int) -> Seconds:
     """Seconds of a step of each case, with the cases taking turns."""
-    cases = {name: stepper(folder, name, data) for name in CASES}
+    cases = {name: stepper(folder, case, data) for name, case in CASES.items()}
     return interleaved(cases, turns, CALLS)
 
 
 def alone(folder: str, name: str, data: Data, calls: int) -> Seconds:
     """Seconds of a step of one case; the peak memory then leaves out its preparation."""
-    step = stepper(folder, name, data)
+    step = stepper(folder, CASES[name], data)
     forget_peak()
     return interleaved({name: step}, calls, INTERVAL if name == DEFAULT else 1)
 
@@ -179,17 +169,6 @@ def main() -> None:
             raw[f"{times}x"] = found
             print(f"\n{users:,} users, {items:,} items, {ratings:,} ratings")
             print(table(found), flush=True)
-        for items in CATALOGUES:
-            folder = f"{root}/{items}"
-            write_ratings(Path(folder, "random"), 20_000, items, 2_000_000)
-            data, calls = load(folder), 5 if given.quick else 20
-            one = {name: apart(1, alone, folder, name, data, calls) for name in DRAWN}
-            raw[f"{items} items"] = {
-                name: {"1 threads": {"seconds": seconds, "MB": peak}}
-                for name, (seconds, peak) in one.items()
-            }
-            print(f"\n20,000 users, {items:,} items, 2,000,000 ratings")
-            print(table(raw[f"{items} items"]), flush=True)
     ratios = ratios_of(raw)
     print("\n" + "\n".join(f"{name}: {value:.2f}" for name, value in ratios.items()))
     write(given.json, ratios, raw)
@@ -214,22 +193,12 @@ def ratios_of(raw: dict[str, Any]) -> dict[str, float]:
     """The ratios that the documentation claims, measured on one thread."""
     small = {name: found["1 threads"] for name, found in raw["1x"].items()}
     large = raw["100x"][SPARSE_CASE]["1 threads"]
-    of_few, of_many = (raw[f"{items} items"] for items in CATALOGUES)
     plain, analytic = small["BPR, dense Adam"], small["analytic"]
     return {
         "analytic_over_plain": ratio(analytic["seconds"], plain["seconds"]),
         "forward_over_plain": ratio(small[DEFAULT]["seconds"], plain["seconds"]),
         "higher_over_analytic": ratio(small["higher"]["seconds"], analytic["seconds"]),
         "sparse_100x_over_1x": median(large["seconds"]) / median(small[SPARSE_CASE]["seconds"]),
-        "softmax_learnt_over_fixed": ratio(
-            small["softmax, λ learnt"]["seconds"], small["softmax"]["seconds"]
-        ),
-        "drawn_learnt_over_fixed": ratio(*(small[name]["seconds"] for name in reversed(DRAWN))),
-        **{
-            f"{what}_1000000_over_100000_items": median(of_many[name]["1 threads"]["seconds"])
-            / median(of_few[name]["1 threads"]["seconds"])
-            for what, name in zip(("drawn_fixed", "drawn_learnt"), DRAWN, strict=True)
-        },
         "memory_analytic_over_plain": analytic["MB"] / plain["MB"],
     }
 

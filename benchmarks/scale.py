@@ -17,7 +17,7 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
-from bilevel_step import load, stepper
+from bilevel_step import CASES, load, stepper
 from synthetic import write_ratings
 from tabulate import tabulate
 from timing import apart, arguments, interleaved, write
@@ -40,7 +40,7 @@ def steps(size: dict[str, int], kind: str) -> list[float]:
     with tempfile.TemporaryDirectory() as folder:
         write_ratings(Path(folder, "random"), size["users"], size["items"], size["ratings"])
         given = {"embedding_size": size["embedding_size"], "train_batch_size": size["batch"]}
-        step = stepper(folder, kind, load(folder, given), given)
+        step = stepper(folder, CASES[kind], load(folder, given), given)
         return interleaved({kind: step}, CALLS, 2)[kind]
 
 

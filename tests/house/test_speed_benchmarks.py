@@ -52,6 +52,18 @@ def test_bilevel_step(smoke: Smoke) -> None:
 
 
 @pytest.mark.slow
+def test_softmax_step(smoke: Smoke) -> None:
+    sizes = {"SMALL": (40, 30, 1000), "LARGE": {60: (40, 60, 1000), 90: (40, 90, 1000)}}
+    found = smoke("softmax_step", **sizes)
+    assert set(found) == {
+        "learnt_over_given",
+        "drawn_learnt_over_given",
+        "drawn_given_10x_items",
+        "drawn_learnt_10x_items",
+    }
+
+
+@pytest.mark.slow
 def test_meta_tasks(smoke: Smoke) -> None:
     found = smoke("meta_tasks", USERS=120, ITEMS=300, TASKS=16, LOOPED=2, BATCHES=(8, 128))
     speedups = {

@@ -31,6 +31,7 @@ def world(world: dict[str, Any]) -> dict[str, Any]:
         ("LambdaOptMF", {**LAMBDA, "meta_gradient": "higher", "lookahead_steps": 2}),
         ("LambdaOptMF", {"lambda_epochs": 2, "lambda_steps": 0}),  # 3 epochs end in the last fit
         ("LambdaOptMF", {"lambda_epochs": 0, "lambda_warmup_steps": 2}),
+        ("LambdaOptMF", {"lambda_epochs": 0, "lambda_warmup_steps": 2, "softmax_items": 4}),
         ("LambdaOptMF", {"loss": "bpr", "lambda_learning_rate": 1e-3}),
         ("LambdaOptMF", {"loss": "bpr", "lambda_granularity": "double-global", "learner": "sgd"}),
         ("LambdaOptMF", {"regularizer": "fixed", "reg_weight": 0.01}),
