@@ -24,8 +24,8 @@ from recbole_ext.lambda_opt.gradient.through_training import ForwardGradient
 from recbole_ext.lambda_opt.lambda_network import PowerLaw
 from recbole_ext.lambda_opt.softmax_objective import SoftmaxObjective
 from recbole_ext.lambda_opt.user_batches import with_candidates
-from tests.lambda_opt.test_softmax import N_ITEMS, N_USERS, TRAIN, VALID, batch, factors, hit
-from tests.lambda_opt.test_softmax import likelihood as likelihood_of_all
+from tests.lambda_opt.softmax_reference import N_ITEMS, N_USERS, TRAIN, VALID, batch, factors, hit
+from tests.lambda_opt.softmax_reference import likelihood as likelihood_of_all
 from tests.worlds.helpers import SHORT, Run
 
 COUNTS = torch.tensor([0, 3, 1, 0, 7, 2, 2, 5, 4])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -17,55 +16,19 @@ from recbole_ext.lambda_opt.gradient.softmax_derivatives import SoftmaxGradients
 from recbole_ext.lambda_opt.gradient.through_training import ForwardGradient
 from recbole_ext.lambda_opt.gradient.unrolled import unrolled_hypergradient
 from recbole_ext.lambda_opt.lambda_network import PowerLaw
+from tests.lambda_opt.softmax_reference import (
+    N_ITEMS,
+    N_USERS,
+    SIZE,
+    TRAIN,
+    VALID,
+    batch,
+    factors,
+    hit,
+    likelihood,
+)
 
-N_USERS, N_ITEMS, SIZE, STEPS = 7, 9, 3, 12
-
-
-def factors(seed: int = 0) -> Factors:
-    generator = torch.Generator().manual_seed(seed)
-    shapes = (N_USERS, SIZE), (N_ITEMS, SIZE), (N_ITEMS,)
-    return Factors(*(torch.randn(s, generator=generator, dtype=torch.double) for s in shapes))
-
-
-def batch(users: list[int], items: list[list[int]], barred: list[tuple[int, int]] | None = None,
-          mean: bool = False) -> UserBatch:  # fmt: skip
-    rows = torch.tensor([row for row, some in enumerate(items) for _ in some])
-    flat = torch.tensor([item for some in items for item in some])
-    counts = torch.tensor([[float(len(some))] for some in items], dtype=torch.double)
-    pairs = (
-        None if barred is None else tuple(torch.tensor(part) for part in zip(*barred, strict=True))
-    )
-    return UserBatch(
-        torch.tensor(users), rows, flat, counts, pairs, len(rows) if mean else len(users)
-    )
-
-
-TRAIN = batch([1, 4, 6], [[2, 3, 3, 8], [1], [5, 7]])
-VALID = batch([1, 2, 6], [[4, 5], [8, 1, 2], [3]], [(0, 2), (0, 3), (2, 5), (2, 3)], mean=True)
-
-
-def chances(parameters: Factors, some: UserBatch, scale: float = 1.0) -> Tensor:
-    """The log of each item's chance, one user at a time."""
-    rows = []
-    for at, user in enumerate(some.users.tolist()):
-        own = {int(i) for r, i in zip(some.rows, some.items, strict=True) if r == at}
-        bars = {int(i) for r, i in zip(*(some.barred or ([], [])), strict=True) if r == at} - own
-        scores = parameters.items @ parameters.users[user] + parameters.bias
-        out = torch.tensor([item == 0 or item in bars for item in range(N_ITEMS)])
-        rows.append((scores * scale).masked_fill(out, -math.inf).log_softmax(0))
-    return torch.stack(rows)
-
-
-def likelihood(parameters: Factors, some: UserBatch, scale: float = 1.0) -> Tensor:
-    return -chances(parameters, some, scale)[some.rows, some.items].sum() / some.divisor
-
-
-def hit(parameters: Factors, some: UserBatch, scale: float = 1.0) -> Tensor:
-    log_chances, losses = chances(parameters, some, scale), []
-    for at in range(len(some.users)):
-        own = log_chances[at, some.items[some.rows == at]]
-        losses.append(-(own.exp() ** softmax.FOCUS).sum().log() / softmax.FOCUS)
-    return torch.stack(losses).mean()
+STEPS = 12
 
 
 def in_tables(some: UserBatch, found: Factors) -> Factors:
