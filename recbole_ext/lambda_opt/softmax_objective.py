@@ -75,40 +75,36 @@ class SoftmaxObjective:
         self, interaction: Any, batch: UserBatch, read: SoftmaxRead, network: PowerLaw
     ) -> Tensor:
         """The loss and the penalty, with gradients in closed form."""
-        if batch.candidates is not None:
-            return self._loss_of_rows(batch, read, network)
-        users, items = self.parameters.users, self.parameters.items
-        size = len(batch.users)
-        of_users = network.fixed("user", batch.users) / size
-        of_items = network.whole("item") / self._n_users
-        pulls = of_users * read.user_rows, of_items * items
-        penalty = (pulls[0] * read.user_rows).sum() + (pulls[1] * items).sum()
-        rows = torch.add(read.gradients.users, pulls[0], alpha=2)
-        gradients = (
-            torch.zeros_like(users).index_add_(0, batch.users, rows),
+        users, items, candidates = read.user_rows, self.parameters.items, batch.candidates
+        of_users = network.fixed("user", batch.users) / len(batch.users)
+        if candidates is None:
+            of_items = network.whole("item") / self._n_users
+        else:
+            items = items.index_select(0, candidates.items)
+            of_items = network.fixed("item", candidates.items) * candidates.penalty
+        pulls = of_users * users, of_items * items
+        penalty = (pulls[0] * users).sum() + (pulls[1] * items).sum()
+        found = Factors(
+            torch.add(read.gradients.users, pulls[0], alpha=2),
             torch.add(read.gradients.items, pulls[1], alpha=2),
             read.gradients.bias,
         )
+        gradients = self._in_tables(batch, found)
         return loss_with_gradients(read.loss + penalty, self.parameters, gradients)
 
-    def _loss_of_rows(self, batch: UserBatch, read: SoftmaxRead, network: PowerLaw) -> Tensor:
-        """The loss of a batch with candidates, with gradients that hold the batch's rows only."""
-        assert batch.candidates is not None
-        ids, users = batch.candidates.items, read.user_rows
-        items = self.parameters.items.index_select(0, ids)
-        pull_users = network.fixed("user", batch.users) / len(batch.users) * users
-        pull_items = network.fixed("item", ids) * batch.candidates.penalty * items
-        penalty = (pull_users * users).sum() + (pull_items * items).sum()
-        rows = (
-            (batch.users, torch.add(read.gradients.users, pull_users, alpha=2)),
-            (ids, torch.add(read.gradients.items, pull_items, alpha=2)),
-            (ids, read.gradients.bias),
+    def _in_tables(self, batch: UserBatch, found: Factors) -> Factors:
+        """The gradients as their parameters take them: with candidates, sparse and by rows."""
+        if batch.candidates is None:
+            users = torch.zeros_like(self.parameters.users)
+            return found._replace(users=users.index_add_(0, batch.users, found.users))
+        items = batch.candidates.items
+        ids = batch.users, items, items
+        return Factors(
+            *(
+                torch.sparse_coo_tensor(of.unsqueeze(0), rows, table.shape, check_invariants=False)
+                for table, of, rows in zip(self.parameters, ids, found, strict=True)
+            )
         )
-        gradients = [
-            torch.sparse_coo_tensor(of.unsqueeze(0), values, table.shape, check_invariants=False)
-            for table, (of, values) in zip(self.parameters, rows, strict=True)
-        ]
-        return loss_with_gradients(read.loss + penalty, self.parameters, gradients)
 
     def gradients(self) -> SoftmaxGradients:
         """See the interface."""
