@@ -17,7 +17,8 @@ from recbole.model.init import xavier_normal_initialization
 from torch import Tensor, nn
 
 from recbole_ext.lambda_opt.gradient.bpr import bpr_loss
-from recbole_ext.lambda_opt.gradient.softmax import Factors, UserBatch, offsets, rows_of_batch
+from recbole_ext.lambda_opt.gradient.scores import Factors, Scores, UserBatch, rows_of_batch
+from recbole_ext.lambda_opt.gradient.softmax import log_totals
 from recbole_ext.lambda_opt.settings import BilevelSettings, FactorSettings
 from recbole_ext.settings.declared import Settings
 
@@ -89,13 +90,10 @@ class LambdaOptMF(BPR):
         assert self.item_bias is not None
         whole = Factors(self.user_embedding.weight, self.item_embedding.weight, self.item_bias)
         factors, local = rows_of_batch(whole, batch)
-        scores = factors.users[local.users] @ factors.items.T + factors.bias
-        if local.candidates is None:
-            padding = torch.tensor([0], device=scores.device)
-            scores = scores.index_fill(1, padding, -torch.inf)
-        else:
-            scores = scores + offsets(local, local.candidates, scores.dtype)
-        return -scores.log_softmax(1)[local.rows, local.items].sum() / local.divisor
+        scores = Scores.of(local, factors.users[local.users], factors.items, factors.bias)
+        scores.bar()
+        positive = (scores.of_pairs() * local.times).sum()
+        return ((log_totals(scores) * local.counts).sum() - positive) / local.divisor
 
     def predict(self, interaction: Interaction) -> Tensor:
         """Scores of pairs of a user and an item, shape: [batch_size]."""

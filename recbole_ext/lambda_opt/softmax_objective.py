@@ -9,13 +9,8 @@ from recbole.data.dataloader import TrainDataLoader
 from torch import Tensor
 
 from recbole_ext.lambda_opt.gradient.known_gradient import loss_with_gradients
-from recbole_ext.lambda_opt.gradient.softmax import (
-    Factors,
-    SoftmaxRead,
-    UserBatch,
-    rows_of_batch,
-    softmax_gradients,
-)
+from recbole_ext.lambda_opt.gradient.scores import Factors, UserBatch, rows_of_batch
+from recbole_ext.lambda_opt.gradient.softmax import SoftmaxRead, softmax_gradients
 from recbole_ext.lambda_opt.gradient.softmax_derivatives import SoftmaxGradients
 from recbole_ext.lambda_opt.lambda_network import PowerLaw
 from recbole_ext.lambda_opt.lambda_source import LambdaSource

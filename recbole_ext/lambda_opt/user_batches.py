@@ -9,7 +9,7 @@ from recbole.data.dataset import Dataset
 from torch import Tensor
 
 from recbole_ext.lambda_opt.gradient.candidates import CandidateSampler
-from recbole_ext.lambda_opt.gradient.softmax import UserBatch
+from recbole_ext.lambda_opt.gradient.scores import UserBatch
 
 
 class UserItems:
@@ -17,26 +17,37 @@ class UserItems:
 
     Args:
         dataset: the part.
+
+    Attributes:
+        counts: interactions of each user, shape: [n_users]
+        items: the distinct items of each user, shape: [pairs]
+        times: how many interactions each of them has with the user, shape: [pairs]
     """
 
     def __init__(self, dataset: Dataset) -> None:
-        users = dataset.inter_feat[dataset.uid_field]
-        order = torch.argsort(users, stable=True)
-        self.items = dataset.inter_feat[dataset.iid_field][order]  # [interactions]
-        self.counts = torch.bincount(users, minlength=dataset.user_num)  # [n_users]
-        self._begin = self.counts.cumsum(0) - self.counts
+        users, items = dataset.inter_feat[dataset.uid_field], dataset.inter_feat[dataset.iid_field]
+        pairs, times = (users * dataset.item_num + items).unique(return_counts=True)
+        self.items, self.times = pairs % dataset.item_num, times.float()
+        self.counts = torch.bincount(users, minlength=dataset.user_num)
+        self._sizes = torch.bincount(pairs // dataset.item_num, minlength=dataset.user_num)
+        self._begin = self._sizes.cumsum(0) - self._sizes
 
     @property
     def users(self) -> Tensor:
         """The users with at least one item, ascending, shape: [users]."""
         return self.counts.nonzero().squeeze(1)
 
-    def of(self, users: Tensor) -> tuple[Tensor, Tensor]:
-        """The items of some users: positions in ``users`` and items, two of shape: [pairs]."""
-        counts = self.counts[users]
-        rows = torch.repeat_interleave(torch.arange(len(users)), counts)
-        within = torch.arange(len(rows)) - (counts.cumsum(0) - counts)[rows]
-        return rows, self.items[self._begin[users][rows] + within]
+    def of(self, users: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The distinct items of some users.
+
+        Returns:
+            Positions in ``users``, items, and how many interactions each has, three of shape:
+            [pairs]
+        """
+        sizes = self._sizes[users]
+        rows = torch.repeat_interleave(torch.arange(len(users)), sizes)
+        places = torch.arange(len(rows)) + (self._begin[users] - sizes.cumsum(0) + sizes)[rows]
+        return rows, self.items[places], self.times[places]
 
     def batch(
         self, users: Tensor, barred: UserItems | None = None, mean: bool = False
@@ -48,16 +59,10 @@ class UserItems:
             barred: items that are no candidates for their users.
             mean: whether the loss is a mean over the interactions instead of over the users.
         """
-        rows, items = self.of(users)
-        counts = self.counts[users].unsqueeze(1).float()
-        return UserBatch(
-            users,
-            rows,
-            items,
-            counts,
-            None if barred is None else barred.of(users),
-            len(rows) if mean else len(users),
-        )
+        pairs, counts = self.of(users), self.counts[users].unsqueeze(1).float()
+        bars = None if barred is None else barred.of(users)[:2]
+        divisor = float(counts.sum()) if mean else len(users)
+        return UserBatch(users, *pairs, counts, bars, divisor)
 
 
 def with_candidates(
@@ -67,14 +72,16 @@ def with_candidates(
     if sampler is None:
         return batch
     drawn = sampler.draw(generator)
-    candidates, items = sampler.candidates(batch.items, drawn, len(batch.users))
-    barred = batch.barred
-    if barred is not None:
-        rows, of_bars = barred
-        places = torch.searchsorted(candidates.items, of_bars).clamp_(max=len(candidates.items) - 1)
-        met = candidates.items[places] == of_bars
-        barred = rows[met], places[met]
-    return batch._replace(items=items, barred=barred, candidates=candidates)
+    candidates, items = sampler.candidates(batch.items, batch.times, drawn, len(batch.users))
+    rows, columns = batch.rows, candidates.columns(items)
+    if batch.barred is not None:
+        places = torch.searchsorted(candidates.items, batch.barred[1])
+        places.clamp_(max=len(candidates.items) - 1)
+        found = candidates.items[places] == batch.barred[1]
+        rows = torch.cat([rows, batch.barred[0][found]])
+        columns = torch.cat([columns, candidates.columns(places[found])])
+    met = columns >= 0
+    return batch._replace(items=items, barred=(rows[met], columns[met]), candidates=candidates)
 
 
 def candidate_sampler(dataset: Dataset, n_drawn: int | None) -> CandidateSampler | None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from recbole_ext.lambda_opt.gradient import softmax
-from recbole_ext.lambda_opt.gradient.softmax import Factors, UserBatch
+from recbole_ext.lambda_opt.gradient.scores import Factors, UserBatch
 
 N_USERS, N_ITEMS, SIZE = 7, 9, 3
 
@@ -21,15 +21,16 @@ def factors(seed: int = 0) -> Factors:
 
 def batch(users: list[int], items: list[list[int]], barred: list[tuple[int, int]] | None = None,
           mean: bool = False) -> UserBatch:  # fmt: skip
-    rows = torch.tensor([row for row, some in enumerate(items) for _ in some])
-    flat = torch.tensor([item for some in items for item in some])
+    owned = [
+        (row, item, some.count(item)) for row, some in enumerate(items) for item in sorted({*some})
+    ]
+    rows, flat, times = (torch.tensor(part) for part in zip(*owned, strict=True))
     counts = torch.tensor([[float(len(some))] for some in items], dtype=torch.double)
     pairs = (
         None if barred is None else tuple(torch.tensor(part) for part in zip(*barred, strict=True))
     )
-    return UserBatch(
-        torch.tensor(users), rows, flat, counts, pairs, len(rows) if mean else len(users)
-    )
+    divisor = counts.sum().item() if mean else len(users)
+    return UserBatch(torch.tensor(users), rows, flat, times.double(), counts, pairs, divisor)
 
 
 TRAIN = batch([1, 4, 6], [[2, 3, 3, 8], [1], [5, 7]])
@@ -49,7 +50,8 @@ def chances(parameters: Factors, some: UserBatch, scale: float = 1.0) -> Tensor:
 
 
 def likelihood(parameters: Factors, some: UserBatch, scale: float = 1.0) -> Tensor:
-    return -chances(parameters, some, scale)[some.rows, some.items].sum() / some.divisor
+    found = chances(parameters, some, scale)[some.rows, some.items]
+    return -(found * some.times).sum() / some.divisor
 
 
 def hit(parameters: Factors, some: UserBatch, scale: float = 1.0) -> Tensor:

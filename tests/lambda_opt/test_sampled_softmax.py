@@ -13,13 +13,8 @@ from torch import Tensor, nn
 
 from recbole_ext.lambda_opt.gradient.candidates import CandidateSampler
 from recbole_ext.lambda_opt.gradient.row_adam import RowAdam
-from recbole_ext.lambda_opt.gradient.softmax import (
-    Factors,
-    UserBatch,
-    hit_gradients,
-    rows_of_batch,
-    softmax_gradients,
-)
+from recbole_ext.lambda_opt.gradient.scores import Factors, UserBatch, rows_of_batch
+from recbole_ext.lambda_opt.gradient.softmax import hit_gradients, softmax_gradients
 from recbole_ext.lambda_opt.gradient.through_training import ForwardGradient
 from recbole_ext.lambda_opt.lambda_network import PowerLaw
 from recbole_ext.lambda_opt.softmax_objective import SoftmaxObjective
@@ -57,9 +52,10 @@ def total_of(parts: Factors, some: UserBatch, drawn: list[int], row: int) -> Ten
 def likelihood(parts: Factors, some: UserBatch, drawn: list[int]) -> Tensor:
     loss = torch.zeros((), dtype=torch.double)
     for row, user in enumerate(some.users.tolist()):
-        items = some.items[some.rows == row]
+        items, times = (part[some.rows == row] for part in (some.items, some.times))
         score = parts.items @ parts.users[user] + parts.bias
-        loss = loss + len(items) * total_of(parts, some, drawn, row).log() - score[items].sum()
+        total = total_of(parts, some, drawn, row)
+        loss = loss + times.sum() * total.log() - (score[items] * times).sum()
     return loss / some.divisor
 
 
@@ -72,8 +68,9 @@ def test_the_sum_over_the_items_is_not_biased() -> None:
             read = softmax_gradients(local, found)
             score = local.items @ local.users.T + local.bias.unsqueeze(1)
             # ``chance`` is exp(score) over the estimated sum, for any item of the user's own
-            own = [int(found.items[found.rows == row][0]) for row in range(len(some.users))]
-            totals = [score[i, r].exp() / read.chance[r, i] for r, i in enumerate(own)]
+            own = [int((found.rows == row).nonzero()[0]) for row in range(len(some.users))]
+            chances = read.chance.of_pairs()
+            totals = [score[found.items[p], r].exp() / chances[p] for r, p in enumerate(own)]
             mean += torch.stack(totals) * chance[list(drawn)].prod()
         for row, user in enumerate(some.users.tolist()):
             own_items = {int(i) for r, i in zip(some.rows, some.items, strict=True) if r == row}
@@ -174,7 +171,7 @@ class Training:
         parts = [part.requires_grad_() for part in factors()]
         first, second = ([torch.zeros_like(part) for part in parts] for _ in range(2))
         for step, (some, drawn) in enumerate(self.steps, 1):
-            own = some.items.bincount(minlength=N_ITEMS)
+            own = some.items.bincount(some.times, minlength=N_ITEMS)
             share = own / (COUNTS.clamp(min=1) * len(some.users))
             now = Factors(*parts)
             of_users = self.law.user(some.users) * now.users[some.users].square()

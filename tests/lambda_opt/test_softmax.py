@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from recbole_ext.lambda_opt.gradient import softmax
 from recbole_ext.lambda_opt.gradient.calibration import Temperature
-from recbole_ext.lambda_opt.gradient.softmax import Factors, UserBatch
+from recbole_ext.lambda_opt.gradient.scores import Factors, UserBatch
 from recbole_ext.lambda_opt.gradient.softmax_derivatives import SoftmaxGradients
 from recbole_ext.lambda_opt.gradient.through_training import ForwardGradient
 from recbole_ext.lambda_opt.gradient.unrolled import unrolled_hypergradient

@@ -65,22 +65,6 @@ class Temperature(nn.Module):
         return not LEAST < self.value.item() < MOST
 
 
-def softmax_moments(
-    scores: Tensor, finite: Tensor, temperature: Tensor, offset: Tensor | float
-) -> tuple[Tensor, Tensor]:
-    """The mean and the variance of scores under their softmax, two of shape: [batch, 1].
-
-    Args:
-        scores: the scores; −∞ for items that are no candidates.
-        finite: the scores with 0 in place of −∞.
-        temperature: what the scores are multiplied by in the softmax.
-        offset: what is added after that.
-    """
-    chance = torch.softmax((scores * temperature.to(scores)).add_(offset), 1).mul_(finite)
-    mean = chance.sum(1, keepdim=True)
-    return mean, chance.mul_(finite).sum(1, keepdim=True) - mean.square()
-
-
 @torch.no_grad()
 def bpr_derivatives(margins: Tensor) -> Derivatives:
     """The derivatives of ``mean −ln σ(τ · margin)`` by ``τ``.

@@ -22,20 +22,29 @@ class Candidates(NamedTuple):
 
     Attributes:
         items: distinct internal item ids, ascending, shape: [candidates]
-        log_weight: ``ln (times drawn / (S q))`` for users who do not have the item, and −∞ for an
-            item that was not drawn, shape: [candidates]
         penalty: the factor of ``λ_i |θ_i|²`` in the batch. Its mean over the batches is that of the
             whole penalty, ``1 / n_users``. An item without training ratings has none. Shape:
             [candidates, 1]
+        drawn: the positions among ``items`` of those drawn, ascending, shape: [columns]
+        log_weight: ``ln (times drawn / (S q))`` of each of these, shape: [columns]
+        by_item: the order that sorts the users' own items by position, shape: [pairs]
     """
 
     items: Tensor
-    log_weight: Tensor
     penalty: Tensor
+    drawn: Tensor
+    log_weight: Tensor
+    by_item: Tensor
 
     def to(self, device: torch.device) -> Candidates:
         """The candidates on a device."""
         return Candidates(*(part.to(device) for part in self))
+
+    def columns(self, places: Tensor) -> Tensor:
+        """The column of each position among ``items``; −1 for an item that was not drawn."""
+        column = torch.full_like(self.items, -1)
+        column[self.drawn] = torch.arange(len(self.drawn), device=column.device)
+        return column[places]
 
 
 class CandidateSampler:
@@ -59,20 +68,27 @@ class CandidateSampler:
         found = torch.searchsorted(self._below, points * self._below[-1], right=True)
         return found.clamp_(max=len(self.counts) - 1)
 
-    def candidates(self, own: Tensor, drawn: Tensor, n_users: int) -> tuple[Candidates, Tensor]:
+    def candidates(
+        self, own: Tensor, times: Tensor, drawn: Tensor, n_users: int
+    ) -> tuple[Candidates, Tensor]:
         """Put a batch's own and drawn items together.
 
         Args:
-            own: the item of each interaction of the batch, shape: [interactions]
+            own: the item of each pair of a user and an own item, shape: [pairs]
+            times: how many interactions each pair has, shape: [pairs]
             drawn: what was drawn for the batch, shape: [n_drawn]
             n_users: number of users in the batch.
 
         Returns:
-            The candidates, and the position of each own item among them, shape: [interactions]
+            The candidates, and the position of each own item among them, shape: [pairs]
         """
         items, places = torch.cat([own, drawn]).unique(return_inverse=True)
         of_own, of_drawn = places.split([len(own), len(drawn)])
-        times_own, times_drawn = (p.bincount(minlength=len(items)) for p in (of_own, of_drawn))
-        log_weight = (times_drawn / (self.n_drawn * self.chance[items])).log().float()
-        share = times_own / (self.counts[items].clamp(min=1) * n_users)
-        return Candidates(items, log_weight, share.float().unsqueeze(1)), of_own
+        times_own = of_own.bincount(times, minlength=len(items))
+        times_drawn = of_drawn.bincount(minlength=len(items))
+        columns = times_drawn.nonzero().squeeze(1)
+        chance = self.n_drawn * self.chance[items[columns]]
+        log_weight = (times_drawn[columns] / chance).log().float()
+        penalty = (times_own / (self.counts[items].clamp(min=1) * n_users)).float().unsqueeze(1)
+        order = of_own.argsort(stable=True)
+        return Candidates(items, penalty, columns, log_weight, order), of_own

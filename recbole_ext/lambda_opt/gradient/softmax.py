@@ -16,57 +16,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from recbole_ext.lambda_opt.gradient.calibration import Derivatives, softmax_moments
-from recbole_ext.lambda_opt.gradient.candidates import Candidates
+from recbole_ext.lambda_opt.gradient.calibration import Derivatives
+from recbole_ext.lambda_opt.gradient.scores import Factors, Scores, UserBatch
 
 # How much the loss of a hit is about the best of a user's items: 0 stands for their likelihood,
 # where all count alike, and 1 for the probability that the first item drawn is one of them.
 FOCUS = 0.5
-
-
-class UserBatch(NamedTuple):
-    """Some users with all their items.
-
-    Attributes:
-        users: internal user ids, shape: [batch]
-        rows: the position in ``users`` of each interaction, ascending, shape: [interactions]
-        items: the internal item id of each interaction, or its position among the candidates,
-            shape: [interactions]
-        counts: number of interactions of each user, shape: [batch, 1]
-        barred: positions in ``users`` and items that are no candidates, two of shape: [pairs];
-            an item of the user's own stays a candidate.
-        divisor: the loss is divided by it.
-        candidates: the items of the batch; ``None``: all items.
-    """
-
-    users: Tensor
-    rows: Tensor
-    items: Tensor
-    counts: Tensor
-    barred: tuple[Tensor, Tensor] | None
-    divisor: float
-    candidates: Candidates | None = None
-
-    def to(self, device: torch.device) -> UserBatch:
-        """The batch on a device, where RecBole's loop sends it."""
-        users, rows, items, counts = (part.to(device) for part in self[:4])
-        barred = self.barred and (self.barred[0].to(device), self.barred[1].to(device))
-        candidates = self.candidates and self.candidates.to(device)
-        return UserBatch(users, rows, items, counts, barred, self.divisor, candidates)
-
-
-class Factors(NamedTuple):
-    """The parameters of a matrix factorisation with item biases, or their derivatives.
-
-    Attributes:
-        users: user embeddings, shape: [n_users, embedding_size]
-        items: item embeddings, shape: [n_items, embedding_size]
-        bias: item biases, shape: [n_items]
-    """
-
-    users: Tensor
-    items: Tensor
-    bias: Tensor
 
 
 class SoftmaxRead(NamedTuple):
@@ -75,16 +30,16 @@ class SoftmaxRead(NamedTuple):
     Attributes:
         batch: the batch.
         loss: the mean of ``l_u``, shape: []
-        chance: the softmax of each user, shape: [batch, n_items]
-        residual: the derivative by the scores, shape: [batch, n_items]
+        chance: the softmax of each user.
+        residual: the derivative by the scores.
         user_rows: the users' embeddings, shape: [batch, embedding_size]
         gradients: by the users' rows, by all items and by all biases.
     """
 
     batch: UserBatch
     loss: Tensor
-    chance: Tensor
-    residual: Tensor
+    chance: Scores
+    residual: Scores
     user_rows: Tensor
     gradients: Factors
 
@@ -92,8 +47,8 @@ class SoftmaxRead(NamedTuple):
 @torch.no_grad()
 def softmax_gradients(factors: Factors, batch: UserBatch) -> SoftmaxRead:
     """The loss ``Σ l_u / divisor`` of a batch and its gradients."""
-    users, scores, offset = _scores(factors, batch)
-    return _read(factors, batch, users, scores, offset)
+    users, scores = _scores(factors, batch)
+    return _read(factors, users, scores)
 
 
 @torch.no_grad()
@@ -108,17 +63,22 @@ def softmax_tangents(factors: Factors, read: SoftmaxRead, direction: Factors) ->
     Returns:
         The change of the gradients by the users' rows, by all items and by all biases.
     """
-    batch, users = read.batch, read.user_rows
+    batch, users, residual = read.batch, read.user_rows, read.residual
     moved_users = direction.users.index_select(0, batch.users)
-    moved = torch.addmm(direction.bias, users, direction.items.T).addmm_(
-        moved_users, factors.items.T
+    pairs = torch.cat([users, moved_users], 1), torch.cat([direction.items, factors.items], 1)
+    moved = Scores.of(batch, *pairs, direction.bias)
+    mean = moved.each(torch.mul, read.chance).by_user()
+    weights = moved.spread(batch.counts.to(mean) / batch.divisor)
+    moved = moved.each(
+        lambda value, of_user, chance, weight: value.sub_(of_user).mul_(chance).mul_(weight),
+        moved.spread(mean),
+        read.chance,
+        weights,
     )
-    moved.sub_((read.chance * moved).sum(1, keepdim=True)).mul_(read.chance)
-    moved.mul_(batch.counts / batch.divisor)
     return Factors(
-        torch.addmm(moved @ factors.items, read.residual, direction.items),
-        torch.addmm(moved.T @ users, read.residual.T, moved_users),
-        moved.sum(0),
+        moved.times_items(factors.items).add_(residual.times_items(direction.items)),
+        moved.times_users(users).add_(residual.times_users(moved_users)),
+        moved.by_item(),
     )
 
 
@@ -136,16 +96,15 @@ def calibrated_gradients(
     Returns:
         The loss, shape: [], and its gradients by the users' rows, all items and all biases.
     """
-    users, scores, offset = _scores(factors, batch)
-    positive = scores[batch.rows, batch.items].sum()
-    finite = scores.masked_fill(scores == -torch.inf, 0.0)
+    users, scores = _scores(factors, batch)
+    positive = (scores.of_pairs() * batch.times).sum()
 
     def derivatives(temperature: Tensor) -> tuple[Tensor, Tensor]:
-        mean, variance = softmax_moments(scores, finite, temperature, offset)
+        mean, variance = _moments(scores, temperature)
         return (mean * batch.counts).sum() - positive, (variance * batch.counts).sum()
 
-    temperature = follow(derivatives).to(scores)
-    read = _read(factors, batch, users, scores.mul_(temperature), offset)
+    temperature = follow(derivatives).to(users)
+    read = _read(factors, users, scores.each(lambda values: values.mul_(temperature)))
     return read.loss, Factors(*(gradient.mul_(temperature) for gradient in read.gradients))
 
 
@@ -168,75 +127,88 @@ def hit_gradients(
     Returns:
         The loss, shape: [], and its gradients by the users' rows, all items and all biases.
     """
-    users, scores, offset = _scores(factors, batch)
-    own = torch.full_like(scores, -torch.inf)
-    own[batch.rows, batch.items] = scores[batch.rows, batch.items]
-    finite, own_finite = (part.masked_fill(part == -torch.inf, 0.0) for part in (scores, own))
+    users, scores = _scores(factors, batch)
+    own = Scores.of_own(batch, scores.of_pairs() * FOCUS)
 
     def derivatives(temperature: Tensor) -> tuple[Tensor, Tensor]:
-        mean, variance = softmax_moments(scores, finite, temperature, offset)
-        of_own, own_variance = softmax_moments(own, own_finite, FOCUS * temperature, 0.0)
-        return (mean - of_own).mean(), (variance - FOCUS * own_variance).mean()
+        mean, variance = _moments(scores, temperature)
+        of_own, own_variance = _moments(own, temperature)
+        return (mean - of_own / FOCUS).mean(), (variance - own_variance / FOCUS).mean()
 
-    temperature = follow(derivatives).to(scores)
-    size = len(batch.users)
-    scaled = (scores * temperature).add_(offset)
-    total = scaled.logsumexp(1, keepdim=True)
-    of_own = (own * (FOCUS * temperature)).logsumexp(1, keepdim=True)
-    residual = scaled.sub_(total).exp_()
-    residual.sub_((own * (FOCUS * temperature) - of_own).exp_()).mul_(temperature / size)
-    gradients = Factors(residual @ factors.items, residual.T @ users, residual.sum(0))
-    return (total - of_own / FOCUS).mean(), gradients
+    temperature = follow(derivatives).to(users)
+    total, residual = _softmax(scores, temperature)
+    of_own, chance = _softmax(own, temperature)
+    residual.add_to_pairs(-chance.of_pairs())
+    scale = temperature / len(batch.users)
+    residual = residual.each(lambda values: values.mul_(scale))
+    return (total - of_own / FOCUS).mean(), _by_parameters(factors, users, residual)
 
 
-def rows_of_batch(factors: Factors, batch: UserBatch) -> tuple[Factors, UserBatch]:
-    """The rows that a batch with candidates needs, and the batch among them; differentiable."""
-    if batch.candidates is None:
-        return factors, batch
-    items = batch.candidates.items
-    rows = (part.index_select(0, items) for part in factors[1:])
-    within = torch.arange(len(batch.users), device=batch.users.device)
-    return Factors(factors.users.index_select(0, batch.users), *rows), batch._replace(users=within)
+def log_totals(scores: Scores) -> Tensor:
+    """``logsumexp_j s_uj`` of each user, with drawn items for those not drawn; differentiable.
 
-
-def offsets(batch: UserBatch, candidates: Candidates, dtype: torch.dtype) -> Tensor:
-    """The log weight of each candidate for each user, 0 for the own, shape: [batch, candidates]."""
-    weights = candidates.log_weight.to(dtype).repeat(len(batch.users), 1)
-    weights[batch.rows, batch.items] = 0.0
-    return weights
-
-
-def _scores(factors: Factors, batch: UserBatch) -> tuple[Tensor, Tensor, Tensor | float]:
-    """The users' rows, the scores of all items, and what is added to them in the softmax.
-
-    The scores are −∞ for items that are barred.
+    Returns:
+        Shape: [batch, 1]
     """
+    scores = _with_offset(scores)
+    largest = scores.largest().detach()
+    return largest + scores.each(_exp_of_difference, scores.spread(largest)).by_user().log()
+
+
+def _scores(factors: Factors, batch: UserBatch) -> tuple[Tensor, Scores]:
+    """The users' rows and their scores."""
     users = factors.users.index_select(0, batch.users)
-    scores = torch.addmm(factors.bias, users, factors.items.T)
-    own = scores[batch.rows, batch.items]
-    offset: Tensor | float = 0.0
-    if batch.candidates is None:
-        scores[:, 0] = -torch.inf  # RecBole's padding item
-    else:
-        offset = offsets(batch, batch.candidates, scores.dtype)
-    if batch.barred is not None:
-        scores[batch.barred] = -torch.inf
-        scores[batch.rows, batch.items] = own
-    return users, scores, offset
+    scores = Scores.of(batch, users, factors.items, factors.bias)
+    scores.bar()
+    return users, scores
 
 
-def _read(
-    factors: Factors, batch: UserBatch, users: Tensor, scores: Tensor, offset: Tensor | float
-) -> SoftmaxRead:
-    positive = scores[batch.rows, batch.items].sum()
-    scores.add_(offset)
-    largest = scores.amax(1, keepdim=True)
-    chance = torch.sub(scores, largest, out=scores).exp_()
-    total = chance.sum(1, keepdim=True)
-    loss = ((largest + total.log()) * batch.counts).sum() - positive
-    chance.div_(total)
-    residual = chance * (batch.counts / batch.divisor)
-    less = residual.new_full((len(batch.rows),), -1 / batch.divisor)
-    residual.index_put_((batch.rows, batch.items), less, accumulate=True)
-    gradients = Factors(residual @ factors.items, residual.T @ users, residual.sum(0))
+def _read(factors: Factors, users: Tensor, scores: Scores) -> SoftmaxRead:
+    batch = scores.batch
+    positive = (scores.of_pairs() * batch.times).sum()
+    totals, chance = _softmax(scores)
+    loss = (totals * batch.counts).sum() - positive
+    weights = chance.spread(batch.counts.to(users) / batch.divisor)
+    residual = chance.each(torch.mul, weights)
+    residual.add_to_pairs(batch.times.to(users) / -batch.divisor)
+    gradients = _by_parameters(factors, users, residual)
     return SoftmaxRead(batch, loss / batch.divisor, chance, residual, users, gradients)
+
+
+def _by_parameters(factors: Factors, users: Tensor, residual: Scores) -> Factors:
+    """The gradients of a loss with the given derivatives by the scores."""
+    items = residual.times_items(factors.items), residual.times_users(users)
+    return Factors(*items, residual.by_item())
+
+
+def _softmax(scores: Scores, temperature: Tensor | float = 1.0) -> tuple[Tensor, Scores]:
+    """The log of each user's total, shape: [batch, 1], and the softmax of the scaled scores."""
+    scaled = _with_offset(scores.each(lambda values: values * temperature))
+    largest = scaled.largest()
+    chance = scaled.each(lambda values, most: values.sub_(most).exp_(), scaled.spread(largest))
+    total = chance.by_user()
+    chance = chance.each(lambda values, of_user: values.div_(of_user), chance.spread(total))
+    return largest + total.log(), chance
+
+
+def _moments(scores: Scores, temperature: Tensor) -> tuple[Tensor, Tensor]:
+    """The mean and the variance of scores under their softmax, two of shape: [batch, 1]."""
+    _, chance = _softmax(scores, temperature.to(scores.columns))
+    product = chance.each(lambda values, score: values.mul_(score), scores)
+    mean = product.by_user()
+    product = product.each(lambda values, score: values.mul_(score), scores)
+    return mean, product.by_user() - mean.square()
+
+
+def _with_offset(scores: Scores) -> Scores:
+    """Scores plus the log weight of each column that was drawn."""
+    candidates = scores.batch.candidates
+    if candidates is None or not scores.columns.shape[1]:
+        return scores
+    return Scores(
+        scores.batch, scores.columns + candidates.log_weight.to(scores.columns), scores.own
+    )
+
+
+def _exp_of_difference(values: Tensor, less: Tensor) -> Tensor:
+    return (values - less).exp()

@@ -7,13 +7,11 @@ from torch import Tensor
 
 from recbole_ext.lambda_opt.gradient.calibration import Temperature
 from recbole_ext.lambda_opt.gradient.derivatives import Answer, ByName, Rows
+from recbole_ext.lambda_opt.gradient.scores import Factors, UserBatch, rows_of_batch
 from recbole_ext.lambda_opt.gradient.softmax import (
-    Factors,
     SoftmaxRead,
-    UserBatch,
     calibrated_gradients,
     hit_gradients,
-    rows_of_batch,
     softmax_gradients,
     softmax_tangents,
 )
