@@ -1,6 +1,14 @@
-# Targets such as demo, test, bench and lint first set up .venv from constraints.txt if it is missing or out of date.
-VENV := .venv
+# Targets such as demo, test, bench and lint first set up a virtual environment, if it is missing or out of date:
+# .venv with today's packages, or with STACK=recbole .venv-recbole with the packages that RecBole 1.2.1 pins.
+comma := ,
+STACK := today
+VENV := $(if $(filter recbole,$(STACK)),.venv-recbole,.venv)
+CONSTRAINTS := $(if $(filter recbole,$(STACK)),constraints-recbole.txt,constraints.txt)
+PYTHONS := $(if $(filter recbole,$(STACK)),,python3.13 python3.12) python3.11 python3 python
+VERSIONS := $(if $(filter recbole,$(STACK)),3.11,3.11 3.12 3.13)
+EXTRAS := $(if $(filter recbole,$(STACK)),$(comma)pins)
 PYTHON := $(VENV)/bin/python
+PIP_INSTALL := $(PYTHON) -m pip install --quiet --disable-pip-version-check
 STAMP := $(VENV)/.from-constraints
 DOCS_STAMP := $(VENV)/.docs-from-constraints
 
@@ -55,22 +63,23 @@ docs: $(DOCS_STAMP)
 	@echo "Open build/site/index.html; its search needs a server: $(PYTHON) -m http.server -d build/site"
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info log log_tensorboard saved
+	rm -rf .venv .venv-recbole build dist *.egg-info log log_tensorboard saved
 
-# Each candidate is tried, because a command such as python3.10 may exist but not run (pyenv's shims).
-$(STAMP): constraints.txt setup.cfg
-	@found=; for python in python3.11 python3.10 python3 python; do \
-	  if $$python -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 10), (3, 11)))' \
+# Each candidate is tried, because a command such as python3.12 may exist but not run (pyenv's shims).
+# RecBole comes last and without its pins, unless these are asked for.
+$(STAMP): $(CONSTRAINTS) setup.cfg
+	@found=; for python in $(PYTHONS); do \
+	  if $$python -c 'import sys; sys.exit("%d.%d" % sys.version_info[:2] not in "$(VERSIONS)".split())' \
 	    2>/dev/null; then found=$$python; break; fi; done; \
 	if [ -z "$$found" ]; then \
-	  echo "recbole_ext needs Python 3.11 or 3.10 (RecBole needs ray<=2.6.3, which has no wheel"; \
-	  echo "for later ones), and found neither. Install one, for example with pyenv, uv or conda,"; \
-	  echo "so that the command python3.11 runs, and call make again."; exit 1; fi; \
-	echo "Setting up $(VENV) with $$found ..."; rm -rf $(VENV); $$found -m venv $(VENV)
-	$(PYTHON) -m pip install --quiet --disable-pip-version-check -c constraints.txt setuptools wheel
-	$(PYTHON) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	  echo "recbole_ext needs Python $(VERSIONS) here, and found none. Install one, for example with"; \
+	  echo "pyenv, uv or conda, so that the command python3.11 runs, and call make again."; exit 1; fi; \
+	echo "Setting up $(VENV) with $$found and $(CONSTRAINTS) ..."; rm -rf $(VENV); $$found -m venv $(VENV)
+	$(PIP_INSTALL) -c $(CONSTRAINTS) setuptools wheel
+	$(PIP_INSTALL) -c $(CONSTRAINTS) -e '.[test$(EXTRAS)]'
+	$(PIP_INSTALL) --no-deps recbole==1.2.1
 	@touch $(STAMP)
 
 $(DOCS_STAMP): $(STAMP)
-	$(PYTHON) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	$(PIP_INSTALL) -c $(CONSTRAINTS) -e '.[docs]'
 	@touch $(DOCS_STAMP)

@@ -4,6 +4,11 @@ Importing this package registers its models with RecBole. RecBole's own function
 ``recbole.quick_start.run_recbole(model="LambdaOptMF", dataset="ml-100k")``, for example.
 """
 
+from importlib.util import find_spec
+
+if find_spec("recbole") is None:  # it is no requirement, as its pins would hold other packages back
+    raise ImportError("recbole_ext needs RecBole: pip install --no-deps recbole==1.2.1")
+
 from recbole_ext.lambda_opt.lambdaoptmf import LambdaOptMF
 from recbole_ext.lambda_opt.settings import check_extended
 from recbole_ext.lambda_opt.trainer import BilevelTrainer

@@ -20,6 +20,7 @@ from recbole.config import Config
 
 from recbole_ext.runs.checkpoint import load_checkpoint
 from recbole_ext.runs.run_state import Listener, RunState, running
+from recbole_ext.seams.judging import check_run
 from recbole_ext.seams.registry import trainer_of
 
 Settings = dict[str, Any]
@@ -160,7 +161,7 @@ def denormals_as_zero() -> Iterator[None]:
 def checked_config(
     model: str | None, dataset: str | None, files: list[str] | None, settings: Settings
 ) -> Config:
-    """Build a ``Config`` silently, to raise its errors before Ray is imported.
+    """Build a ``Config`` silently and check all its settings, before Ray is imported.
 
     RecBole builds it once more, and then logs its warnings.
     """
@@ -168,7 +169,9 @@ def checked_config(
     anomalies = torch.is_anomaly_enabled()
     logging.disable(max(before, logging.WARNING))
     try:
-        return Config(model, dataset, files, copy.deepcopy(settings))
+        config = Config(model, dataset, files, copy.deepcopy(settings))
+        check_run(config)
+        return config
     finally:
         logging.disable(before)
         # Importing RecBole's SINE turns the detection on, which slows all training down.
@@ -199,10 +202,7 @@ def load_data_and_model(model_file: str | Path) -> tuple:
         FileNotFoundError: if the file does not exist.
         ValueError: if the file is truncated, is no checkpoint, or is not safe to load.
     """
-    checkpoint = load_checkpoint(model_file, "cpu")
-    # RecBole's loaders and metrics use names that numpy has removed. A new Config restores the
-    # names, but an unpickled one does not.
-    checkpoint["config"].compatibility_settings()
+    load_checkpoint(model_file, "cpu")
     from recbole.quick_start import load_data_and_model
 
     return load_data_and_model(str(model_file))

@@ -136,7 +136,7 @@ def test_importing_the_plugin_does_not_import_ray() -> None:
 def test_a_wrong_argument_comes_before_ray() -> None:
     code = (
         "import sys, recbole_ext\n"
-        "try: recbole_ext.run_recbole('LambdaOptMF', 'ml-100k', config_dict={'lr': 1})\n"
+        "try: recbole_ext.run_recbole('LambdaOptMF', 'ml-100k', config_dict={'learning_rat': 1})\n"
         "except ValueError: print('ray' in sys.modules)"
     )
     assert in_a_fresh_process(code) == "False"

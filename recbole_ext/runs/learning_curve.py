@@ -6,9 +6,7 @@ validation so far, the ``train_loss`` and the validation metrics.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +42,8 @@ def read_curve(path: str | Path) -> list[Point]:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"there is no learning curve {path}")
-    rows = _cells(path.read_text(encoding="utf-8"))
+    text = path.read_text(encoding="utf-8")
+    rows = [line.split(",") if line else [] for line in text.splitlines()]
     if not rows:
         raise ValueError(f"{path} is empty: run the model again")
     header, *lines = rows
@@ -53,24 +52,6 @@ def read_curve(path: str | Path) -> list[Point]:
     if not lines:
         raise ValueError(f"{path} has no line after its header: the run had no validation")
     return [_point(header, line, f"{path}, line {at}") for at, line in enumerate(lines, start=2)]
-
-
-def _cells(text: str) -> list[list[str]]:
-    """The values of each line as text; a line has as many as were written."""
-    width = max((line.count(",") + 1 for line in text.splitlines()), default=0)
-    if not width:
-        return []
-    table = pd.read_csv(
-        StringIO(text),
-        header=None,
-        names=range(width),  # as the header may be shorter than a damaged line
-        dtype=str,
-        keep_default_na=False,
-        skip_blank_lines=False,
-        quoting=csv.QUOTE_NONE,  # as the width above counts every comma
-        engine="python",  # distinguishes a value that is missing from an empty one
-    )
-    return [[cell for cell in row if cell is not None] for row in table.itertuples(index=False)]
 
 
 def _point(header: list[str], line: list[str], where: str) -> Point:

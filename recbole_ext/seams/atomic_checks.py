@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import locale
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 from pandas import DataFrame, read_csv, to_numeric
 from recbole.data.dataset import Dataset
-from recbole.utils import EvaluatorType, FeatureSource, FeatureType
+from recbole.utils import FeatureSource, FeatureType
 
 KINDS = [kind.value for kind in FeatureType]
 
@@ -24,7 +25,9 @@ def reading_checked(load_feat: Callable) -> Callable:
         try:
             feature = load_feat(dataset, filepath, source)
         except (ValueError, TypeError) as error:  # pandas' ParserError is a ValueError
-            where = _no_number(path, dataset.config["field_separator"]) or error
+            separator = dataset.config["field_separator"]
+            lone_quote = _lone_quote(path, dataset.config["encoding"])
+            where = lone_quote or _no_number(path, separator) or error
             raise ValueError(
                 f"{path} cannot be read as an atomic file ({where}): check that row, the types "
                 "in the first one, and field_separator"
@@ -48,7 +51,10 @@ def check_header(path: Path, separator: str, encoding: str | None) -> None:
             cells = file.readline().rstrip("\n").split(separator)
             first = next((line for line in file if line.strip("\n")), None)
     except (UnicodeError, LookupError) as error:
-        raise ValueError(f"{path} is no text in encoding {encoding}: {error}") from None
+        raise ValueError(
+            f"{path} is no text in encoding {encoding or locale.getpreferredencoding(False)}: "
+            f"{error}; set encoding, as in encoding: latin-1"
+        ) from None
     if first is None:
         raise ValueError(f"{path}: nothing stands after the first line")
     if cells[0].startswith("\ufeff"):
@@ -79,33 +85,23 @@ def _cells(line: str, separator: str) -> int:
     return len(next(csv.reader([line], delimiter=separator)))
 
 
-def lists_checked(process: Callable) -> Callable:
-    """Wrap ``Dataset._data_processing``: ``topk`` must not exceed the number of items.
-
-    RecBole itself only fails at the first validation.
-    """
-
-    def process_checked(dataset: Dataset) -> None:
-        process(dataset)
-        longest = max(dataset.config["topk"], default=0)
-        if dataset.config["eval_type"] == EvaluatorType.RANKING and longest > dataset.item_num:
-            raise ValueError(
-                f"topk: {longest} is more than the {dataset.item_num - 1} items that dataset "
-                f"{dataset.dataset_name} has after filtering"
-            )
-
-    return process_checked
-
-
 def sorting_checked(sort: Callable) -> Callable:
-    """Wrap ``Dataset.sort``: the time column, which ``order: TO`` needs, must be loaded."""
+    """Wrap ``Dataset.sort``: what orders by time needs times, in a column of numbers."""
 
-    def sort_checked(dataset: Dataset, by: str, *args: Any, **kwargs: Any) -> None:
-        if by == dataset.time_field and by not in dataset.inter_feat:
-            raise ValueError(
-                f"dataset {dataset.dataset_name}: eval_args.order: TO needs the column {by}, which "
-                "is not loaded; check load_col, TIME_FIELD and the file's first line"
-            )
+    def sort_checked(dataset: Dataset, by: Any, *args: Any, **kwargs: Any) -> None:
+        field = dataset.time_field
+        if field is not None and field in ([by] if isinstance(by, str) else by):
+            where = f"dataset {dataset.dataset_name}: order: TO needs the column {field}"
+            if field not in dataset.inter_feat:
+                raise ValueError(
+                    f"{where}, which is not loaded; check load_col, TIME_FIELD and the file's "
+                    "first line"
+                )
+            if dataset.field2type[field] == FeatureType.TOKEN:
+                raise ValueError(
+                    f"{where} as numbers, but it is of type token, which has no order; write "
+                    f"{field}:float into the file's first line"
+                )
         sort(dataset, by, *args, **kwargs)
 
     return sort_checked
@@ -155,6 +151,16 @@ def _check_columns(dataset: Dataset, path: Path, feature: DataFrame) -> None:
             raise ValueError(f"{path}: {field} must be of type token, as in {field}:token")
         if kind == FeatureType.FLOAT:
             _check_finite(path, field, feature[field].to_numpy())
+
+
+def _lone_quote(path: Path, encoding: str | None) -> str | None:
+    """A description of the last row that opens a quotation, where one is never closed."""
+    opened = 0
+    with path.open(encoding=encoding) as file:
+        for at, line in enumerate(file):
+            if line.count('"') % 2:
+                opened = 0 if opened else at
+    return f'row {opened} has a " without its pair' if opened else None
 
 
 def _no_number(path: Path, separator: str) -> str | None:

@@ -50,6 +50,6 @@ class CheckedDataset(Dataset):
     def _shares(self) -> Sequence[float]:
         """The share of each part that the settings ask for; a part with share 0 may be empty."""
         if self.benchmark_filename_list:
-            return (1, 1, 1)
+            return (1, 1, 1) if len(self.benchmark_filename_list) == 3 else (1, 0, 1)
         ((kind, how),) = self.config["eval_args"]["split"].items()
         return LEFT_ONE_OUT[how] if kind == "LS" else how

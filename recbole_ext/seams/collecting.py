@@ -1,9 +1,13 @@
-"""A correction of RecBole's collector, which gathers the data for the metrics."""
+"""Corrections of what RecBole gathers for the metrics, and makes of it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from logging import getLogger
+from typing import Any
 
+import numpy as np
+from recbole.evaluator import Evaluator
 from recbole.evaluator.collector import Collector, DataStruct
 from torch import Tensor
 
@@ -27,3 +31,39 @@ def keeping_counts(get_data_struct: Callable) -> Callable:
         return found
 
     return get_with_counts
+
+
+def evaluating_aloud(evaluate: Callable) -> Callable:
+    """Wrap ``Evaluator.evaluate``: a metric of ratings says so if the scores are none.
+
+    A model such as ItemKNN gives scores for a ranking, whose RMSE says nothing. The metrics are
+    plain numbers; numpy 2 would show them as ``np.float64(0.2)`` in the log.
+    """
+
+    def evaluate_aloud(evaluator: Evaluator, data: DataStruct) -> Any:
+        errors = [name for name in ("rmse", "mae") if name in evaluator.metrics]
+        if errors and not getattr(evaluator, "has_warned", False):
+            evaluator.has_warned = _warn_of_no_ratings(errors, data)
+        found = evaluate(evaluator, data)
+        return type(found)((name, _plain(value)) for name, value in found.items())
+
+    return evaluate_aloud
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _warn_of_no_ratings(errors: list[str], data: DataStruct) -> bool:
+    """Warn if most scores lie far outside of the ratings; returns whether they do."""
+    scores, ratings = (data.get(key).flatten().float() for key in ("rec.score", "data.label"))
+    least, most = ratings.min(), ratings.max()
+    width = most - least
+    far = ((scores < least - width) | (scores > most + width)).float().mean() > 0.5
+    if far:
+        getLogger().warning(
+            f"{' and '.join(errors)} are of scores that are no ratings: the ratings lie from "
+            f"{least:g} to {most:g}, and the median of the scores is {scores.median():g}. Take a "
+            "model of ratings, or metrics of rankings"
+        )
+    return bool(far)

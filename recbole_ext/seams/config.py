@@ -15,24 +15,25 @@ from recbole.utils import get_trainer
 from recbole_ext.runs.safe_file import trust
 from recbole_ext.seams.registry import (
     Extension,
+    extension_file,
     extensions_asked_for,
     is_registered,
     known_models,
+    presets_of,
     properties_of,
     variants_of,
 )
-from recbole_ext.settings.general import check_general, check_numbers
+from recbole_ext.seams.todays_packages import repair_quick_start
+from recbole_ext.settings.general import check_config
 from recbole_ext.settings.reading import Settings, nearest
-from recbole_ext.settings.unknown_names import check_names, check_valid_metric
-from recbole_ext.settings.yaml_files import PROPERTIES
-
-_PRESETS = PROPERTIES / "preset"
+from recbole_ext.settings.unknown_names import check_names
 
 
 def with_nearest_names(original: Callable) -> Callable:
     """Wrap ``Config._get_model_and_dataset``: the error for an unknown model suggests names."""
 
     def get_model_and_dataset(config: Config, model: Any, dataset: Any) -> tuple:
+        repair_quick_start()
         name = model if model is not None else config.external_config_dict.get("model")
         if isinstance(name, str) and name not in known_models():
             raise ValueError(f"model: there is no model {name!r}." + nearest(name, known_models()))
@@ -44,27 +45,20 @@ def with_nearest_names(original: Callable) -> Callable:
 def with_registered_properties(original: Callable) -> Callable:
     """Wrap ``Config._load_internal_config_dict``: a model's yaml is loaded after RecBole's own.
 
-    The user's config still takes precedence. All settings are checked here, before any data are
-    loaded.
+    The user's config still takes precedence. What a ``Config`` itself uses is checked here, and
+    the hyper-parameters of a registered model, on which other defaults depend.
     """
 
     def load_internal_config_dict(config: Config, model: str, model_class: type, data: str) -> None:
         original(config, model, model_class, data)
         trust(model_class)  # so that files of RecBole's pre-training can be loaded
         _load_yaml(config, model, model_class)
-        known = model in known_models()  # false for a class that a user passes without a yaml
-        if known:
+        if model in known_models():  # a class that a user passes may have no yaml
             check_names(config, model, strict=is_registered(model))
-            given = _settings(config)
-            if not is_registered(model):  # registered models check theirs in more detail
-                check_numbers(given, model)
-            check_general(given, model_class)
+            check_config(_settings(config))
         if hasattr(model_class, "derived_settings"):
             config.internal_config_dict.update(model_class.derived_settings(_settings(config)))
-        final = _settings(config)
-        if known:
-            check_valid_metric(final)
-        _check_declared(model_class, final)
+        _check_declared(model_class, _settings(config))
 
     return load_internal_config_dict
 
@@ -115,7 +109,7 @@ def _load_extension(
 ) -> None:
     own = dict(config.internal_config_dict)
     for name in extension.properties:
-        config._update_internal_config_dict(PROPERTIES / "model" / f"{name}.yaml")
+        config._update_internal_config_dict(extension_file(name))
     config.internal_config_dict.update({**own, **extension.overrides})
     _load_preset(config, extension.properties[0])
     trainer = get_trainer(model_class.type, model)
@@ -139,7 +133,7 @@ def _preset(config: Config, model: str) -> Path | None:
     name = config.external_config_dict.get("preset")
     if name is None:
         return None
-    known = {p.stem.removeprefix(f"{model}-"): p for p in _PRESETS.glob(f"{model}-*.yaml")}
+    known = presets_of(model)
     if not isinstance(name, str) or name not in known:
         there_are = f"it has {', '.join(sorted(known))}" if known else "it has none"
         raise ValueError(f"preset: {model} has no preset {name!r}; {there_are}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
+from pathlib import Path
 from typing import Any
 
 import recbole.data.dataset
@@ -11,19 +12,27 @@ import recbole.data.utils
 import recbole.trainer
 import recbole.utils.logger
 from recbole.config import Config
+from recbole.data.dataloader.abstract_dataloader import AbstractDataLoader
+from recbole.data.dataloader.general_dataloader import NegSampleEvalDataLoader
+from recbole.evaluator import Evaluator
 from recbole.evaluator.collector import Collector
+from recbole.model.abstract_recommender import (
+    ContextRecommender,
+    GeneralRecommender,
+    KnowledgeRecommender,
+    SequentialRecommender,
+)
 
 from recbole_ext.runs import checkpoint, resuming
 from recbole_ext.runs.frequency_groups import counting_ratings, reporting_groups
 from recbole_ext.runs.not_a_number import check_loss
 from recbole_ext.runs.run_state import state_of_new_trainer, timed
-from recbole_ext.seams import atomic_checks
-from recbole_ext.seams.collecting import keeping_counts
+from recbole_ext.seams import atomic_checks, collecting, judging, mended_data
 from recbole_ext.seams.config import with_nearest_names, with_registered_properties
 from recbole_ext.seams.download import download
 from recbole_ext.seams.registry import extensions_asked_for
-from recbole_ext.settings.literals import convert_settings, without_load
-from recbole_ext.settings.yaml_files import make_folder
+from recbole_ext.seams.todays_packages import repair
+from recbole_ext.settings import literals
 
 
 def install() -> None:
@@ -32,25 +41,53 @@ def install() -> None:
     Raises:
         RuntimeError: names the method, if the installed RecBole does not have it.
     """
+    repair(_replace)
     _replace(Config, "_get_model_and_dataset", with_nearest_names)
     _replace(Config, "_load_internal_config_dict", with_registered_properties)
-    _replace(Config, "_convert_config_dict", lambda _: convert_settings)
+    _replace(Config, "_convert_config_dict", lambda _: literals.convert_settings)
     for module in (recbole.utils.logger, recbole.trainer.trainer, recbole.data.utils):
-        module.ensure_dir = make_folder
+        module.ensure_dir = _make_folder
     _replace_in_datasets()
-    _replace(Collector, "get_data_struct", keeping_counts)
+    _replace_in_models()
+    _replace(Collector, "get_data_struct", collecting.keeping_counts)
+    _replace(Evaluator, "evaluate", collecting.evaluating_aloud)
     _replace_in_trainers()
 
 
+def _make_folder(path: str | Path) -> None:
+    """Replace RecBole's ``ensure_dir``, which fails if another process has just made the folder."""
+    Path(path).mkdir(parents=True, exist_ok=True)
+
+
 def _replace_in_datasets() -> None:
-    recbole.data.utils.pickle = without_load()
+    recbole.data.utils.pickle = literals.without_load()
     dataset = recbole.data.dataset.Dataset
     _replace(dataset, "_download", download)
     _replace(dataset, "_load_feat", atomic_checks.reading_checked)
-    _replace(dataset, "_data_processing", atomic_checks.lists_checked)
+    _replace(dataset, "__init__", judging.checking_data)
+    _replace(dataset, "save", lambda _: literals.left_unsaved)
+    recbole.data.utils.save_split_dataloaders = literals.left_unsaved
+    _replace(AbstractDataLoader, "__init__", judging.checking_loader)
     _replace(dataset, "sort", atomic_checks.sorting_checked)
-    for step in ("_from_scratch", "_change_feat_format"):
-        _replace(dataset, step, atomic_checks.preparing_checked)
+    _replace(dataset, "_from_scratch", atomic_checks.preparing_checked)
+    _replace(dataset, "_change_feat_format", _checked_and_in_order)
+    _replace(dataset, "_get_load_and_unload_col", mended_data.loading_times)
+    _replace(dataset, "build", mended_data.in_three_parts)
+    NegSampleEvalDataLoader.uid2history_item = property(mended_data.history_of)
+
+
+def _checked_and_in_order(change_format: Callable) -> Callable:
+    return atomic_checks.preparing_checked(mended_data.in_exact_order(change_format))
+
+
+def _replace_in_models() -> None:
+    for kind in (
+        GeneralRecommender,
+        SequentialRecommender,
+        ContextRecommender,
+        KnowledgeRecommender,
+    ):
+        _replace(kind, "__init__", judging.checking_model)
 
 
 def _replace_in_trainers() -> None:
@@ -67,7 +104,7 @@ def _replace_in_trainers() -> None:
 
 
 def _recorded_fit(fit: Callable) -> Callable:
-    return timed("training", resuming.resumable(counting_ratings(fit)))
+    return judging.checking_training(timed("training", resuming.resumable(counting_ratings(fit))))
 
 
 def _recorded_validation(validate: Callable) -> Callable:
@@ -75,7 +112,7 @@ def _recorded_validation(validate: Callable) -> Callable:
 
 
 def _recorded_test(evaluate: Callable) -> Callable:
-    return timed("test", reporting_groups(evaluate))
+    return judging.checking_test(timed("test", reporting_groups(evaluate)))
 
 
 def _replace(owner: type, name: str, wrap: Callable[[Callable], Callable]) -> None:
@@ -97,6 +134,7 @@ def _new_trainer(cls: type, config: Any = None, *_: Any, **__: Any) -> recbole.t
     """
     kind = cls
     if isinstance(config, Config):
+        judging.check_trainer(config)
         resuming.check_resumable(cls, config)
         kind = _extended(cls, config)
     trainer: Any = object.__new__(kind)

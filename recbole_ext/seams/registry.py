@@ -132,6 +132,17 @@ def variants_of(model: type) -> dict[str, Path]:
     return {value: path for (name, value), path in named.items() if name in bases}
 
 
+def presets_of(model: str) -> dict[str, Path]:
+    """The yaml files of a model's presets, by name."""
+    files = sorted((PROPERTIES / "preset").glob(f"{model}-*.yaml"))
+    return {path.stem.removeprefix(f"{model}-"): path for path in files}
+
+
+def extension_file(name: str) -> Path:
+    """The yaml file of an extension, by one of the names in its ``properties``."""
+    return PROPERTIES / "model" / f"{name}.yaml"
+
+
 def extensions_asked_for(config: Any) -> dict[str, Extension]:
     """The extensions whose keys are set, by key."""
     return {key: found for key, found in _EXTENSIONS.items() if config[key] is not None}

@@ -54,6 +54,24 @@ def check_negatives_there(settings: Settings) -> None:
         )
 
 
+def check_valid_metric(settings: Settings) -> None:
+    """Refuse a ``valid_metric`` that is not computed; RecBole only fails after the first epoch.
+
+    Raises:
+        ValueError: names the ``valid_metric`` and the metrics that are computed.
+    """
+    metrics, cutoffs = settings["metrics"], settings["topk"]
+    names = [metrics] if isinstance(metrics, str) else list(metrics)
+    name, at, cutoff = str(settings["valid_metric"]).partition("@")
+    values = cutoffs if isinstance(cutoffs, list | tuple) else [cutoffs]
+    computed = not at or cutoff in {str(value) for value in values}
+    if name.lower() not in {known.lower() for known in names} or not computed:
+        raise ValueError(
+            f"valid_metric: {settings['valid_metric']} is not computed: metrics are {names} at "
+            f"topk: {values}"
+        )
+
+
 def metrics(settings: Settings, key: str) -> None:
     """Check for one of RecBole's metrics, or a list of them."""
     some_names(settings, key)

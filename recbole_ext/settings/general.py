@@ -1,7 +1,9 @@
-"""Checks of RecBole's general settings, before any data are loaded.
+"""Checks of RecBole's general settings, each when something is about to use it.
 
 RecBole itself does not check most settings before it uses them. A wrong value then leads to an
 error of torch, pandas or numpy that names neither the key nor the value, or to no error at all.
+A ``Config`` may serve a data set alone, and a data set no training. Each table of checks here is
+therefore of the settings that one part of RecBole's uses first.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from recbole.utils import InputType
 from recbole_ext.settings.evaluation import (
     check_evaluation_fits,
     check_negatives_there,
+    check_valid_metric,
     cutoffs,
     evaluation,
     metrics,
@@ -55,15 +58,40 @@ TRANSFORMS = (
 STATES = ("debug", "info", "warning", "error", "critical")
 
 
-def check_general(settings: Settings, model_class: type) -> None:
-    """Refuse general settings of RecBole's that are out of range or contradict each other.
+def check(settings: Settings, checks: dict[str, Check]) -> None:
+    """Refuse settings that are out of range.
 
     Raises:
         ValueError: names the key, its value and the allowed values.
     """
-    for key, check in CHECKS.items():
-        check(settings, key)
+    for key, check_value in checks.items():
+        try:
+            check_value(settings, key)
+        except ValueError as error:
+            if "got 'None'" not in str(error):
+                raise
+            raise ValueError(
+                f"{error}: in a yaml None is a text; leave it empty or write ~"
+            ) from None
+
+
+def check_config(settings: Settings) -> None:
+    """Refuse settings that a ``Config`` itself uses and that are out of range, or do not fit.
+
+    Raises:
+        ValueError: names the key, its value and the allowed values.
+    """
+    check(settings, OF_CONFIG)
     check_evaluation_fits(settings)
+
+
+def check_training(settings: Settings, model_class: type) -> None:
+    """Refuse settings that do not fit together in a training.
+
+    Raises:
+        ValueError: names the key, its value and what it needs.
+    """
+    check_valid_metric(settings)
     if getattr(model_class, "input_type", None) == InputType.PAIRWISE:
         check_negatives_there(settings)
 
@@ -121,31 +149,54 @@ def _gpus(settings: Settings, key: str) -> None:
         raise ValueError(f"{key} must be the number of a GPU, such as 0 or '0,1', got {value!r}")
 
 
-def _unset(settings: Settings, key: str) -> None:
-    if settings[key]:
-        raise ValueError(
-            f"{key} must be False, got {settings[key]!r}: RecBole pickles what it saves, which can "
-            "run any code that is hidden in it, and is not read"
-        )
-
-
-def _pickled(settings: Settings, key: str) -> None:
-    raise ValueError(
-        f"{key} must be empty, got {settings[key]!r}: a pickled data set can run any code that is "
-        "hidden in it, and is not read"
-    )
-
-
-CHECKS: dict[str, Check] = {
-    **each(switch, "use_gpu", "reproducibility", "show_progress", "log_wandb"),
-    **each(_unset, "save_dataset", "save_dataloaders"),
-    **each(switch, "shuffle", "require_pow", "repeatable", "kg_reverse_r"),
-    **each(switch, "enable_scaler", "filter_inter_by_user_or_item"),
-    **each(optional(switch), "normalize_all", "valid_metric_bigger"),
+# What a Config itself uses
+OF_CONFIG: dict[str, Check] = {
+    "use_gpu": switch,
+    "gpu_id": _gpus,
+    **each(optional(word), "preset", "resume_file"),
+    **each(word, "valid_metric", "data_path"),
+    "metrics": metrics,
+    "topk": cutoffs,
+    "train_neg_sample_args": optional(negatives),
+    "eval_args": evaluation,
+}
+# What a data set uses
+OF_DATA: dict[str, Check] = {
+    **each(word, "NEG_PREFIX", "LIST_SUFFIX", "USER_ID_FIELD", "ITEM_ID_FIELD"),
+    **each(optional(word), "RATING_FIELD", "TIME_FIELD", "LABEL_FIELD", "encoding"),
+    **each(word, "field_separator", "seq_separator", "ITEM_LIST_LENGTH_FIELD", "POSITION_FIELD"),
+    **each(word, "HEAD_ENTITY_ID_FIELD", "TAIL_ENTITY_ID_FIELD", "RELATION_ID_FIELD"),
+    "ENTITY_ID_FIELD": word,
+    **each(optional(columns), "load_col", "unload_col", "unused_col"),
+    **each(optional(interval), "user_inter_num_interval", "item_inter_num_interval"),
+    **each(optional(interval), "entity_kg_num_interval", "relation_kg_num_interval"),
+    "val_interval": optional(intervals),
+    "rm_dup_inter": optional(one_of("first", "last")),
+    **each(switch, "filter_inter_by_user_or_item", "kg_reverse_r", "repeatable"),
+    **each(optional(names), "alias_of_user_id", "alias_of_item_id", "alias_of_entity_id"),
+    **each(optional(names), "alias_of_relation_id", "normalize_field"),
+    "normalize_all": optional(switch),
+    "numerical_features": names,
+    **each(optional(table), "seq_len", "preload_weight", "discretization"),
+    "threshold": optional(_threshold),
+    "MAX_ITEM_LIST_LENGTH": whole(1),
+    "additional_feat_suffix": optional(some_names),
+    "benchmark_filename": optional(_parts),
+}
+# What a loader uses
+OF_LOADERS: dict[str, Check] = {
+    **each(whole(1), "train_batch_size", "eval_batch_size"),
+    "worker": whole(0),
+    "shuffle": switch,
+    "transform": optional(one_of(*TRANSFORMS)),
+}
+# What a trainer uses
+OF_TRAINERS: dict[str, Check] = {
+    **each(switch, "reproducibility", "show_progress", "log_wandb", "require_pow"),
+    "enable_scaler": switch,
     "enable_amp": flag,
-    **each(whole(0), "worker", "epochs", "stopping_step", "metric_decimal_place"),
-    **each(whole(1), "train_batch_size", "eval_batch_size", "MAX_ITEM_LIST_LENGTH"),
-    **each(optional(whole(1)), "embedding_size"),
+    **each(whole(0), "epochs", "stopping_step", "metric_decimal_place"),
+    "embedding_size": optional(whole(1)),
     **each(optional(whole(0)), "loss_decimal_place", "frequency_groups", "save_last_step"),
     "eval_step": whole(-1),
     "seed": seed,
@@ -153,31 +204,7 @@ CHECKS: dict[str, Check] = {
     "weight_decay": partial(real, minimum=0),
     "learner": one_of(*LEARNERS),
     "state": optional(one_of(*STATES)),
-    "rm_dup_inter": optional(one_of("first", "last")),
-    "gpu_id": _gpus,
-    **each(word, "data_path", "checkpoint_dir", "wandb_project", "NEG_PREFIX", "LIST_SUFFIX"),
-    **each(word, "USER_ID_FIELD", "ITEM_ID_FIELD"),
-    **each(optional(word), "RATING_FIELD", "TIME_FIELD", "LABEL_FIELD"),
-    **each(word, "field_separator", "seq_separator", "ITEM_LIST_LENGTH_FIELD", "POSITION_FIELD"),
-    **each(word, "HEAD_ENTITY_ID_FIELD", "TAIL_ENTITY_ID_FIELD", "RELATION_ID_FIELD"),
-    **each(word, "ENTITY_ID_FIELD", "valid_metric"),
-    **each(optional(_pickled), "dataset_save_path", "dataloaders_save_path"),
-    **each(optional(word), "resume_file", "preset", "encoding"),
-    "transform": optional(one_of(*TRANSFORMS)),
-    **each(optional(interval), "user_inter_num_interval", "item_inter_num_interval"),
-    **each(optional(interval), "entity_kg_num_interval", "relation_kg_num_interval"),
-    "val_interval": optional(intervals),
-    **each(optional(columns), "load_col", "unload_col", "unused_col"),
-    **each(optional(names), "alias_of_user_id", "alias_of_item_id", "alias_of_entity_id"),
-    **each(optional(names), "alias_of_relation_id", "normalize_field"),
-    **each(optional(some_names), "additional_feat_suffix"),
-    "benchmark_filename": optional(_parts),
-    "numerical_features": names,
-    **each(optional(table), "seq_len", "preload_weight", "discretization"),
-    "threshold": optional(_threshold),
+    **each(word, "checkpoint_dir", "wandb_project"),
     "clip_grad_norm": _clipping,
-    "metrics": metrics,
-    "topk": cutoffs,
-    "train_neg_sample_args": optional(negatives),
-    "eval_args": evaluation,
 }
+CHECKS = {**OF_CONFIG, **OF_DATA, **OF_LOADERS, **OF_TRAINERS}

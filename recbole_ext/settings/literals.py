@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import pickle
+from logging import getLogger
 from types import SimpleNamespace
 from typing import Any, BinaryIO
 
@@ -25,6 +26,14 @@ def convert_settings(_: Any, settings: dict[str, Any]) -> dict[str, Any]:
         if isinstance(value, str):
             settings[key] = literal(value)
     return settings
+
+
+def left_unsaved(*_: Any, **__: Any) -> None:
+    """Replace what saves a data set or loaders, as pickles are not read."""
+    getLogger().warning(
+        "save_dataset and save_dataloaders are passed over: RecBole pickles what it saves, which "
+        "can run any code that is hidden in it, and is not read; the data are built anew"
+    )
 
 
 def refuse(file: BinaryIO) -> None:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import difflib
+import re
+from functools import cache
 from logging import getLogger
 
 from recbole.config import Config
 
-from recbole_ext.settings.reading import Settings, nearest
+from recbole_ext.settings.reading import nearest
+from recbole_ext.settings.yaml_files import PROPERTIES, recbole_folder
+
+ALIKE = 0.85  # how much of two names must agree so that one is taken for a slip of the other
 
 # Keys that RecBole or this package reads, but that are in no yaml of RecBole's.
 # fmt: off
@@ -21,7 +27,7 @@ KEYS_WITHOUT_YAML = frozenset([
 
 
 def check_names(config: Config, model: str, strict: bool) -> None:
-    """Refuse hyper-parameters that a model does not know, or warn of them.
+    """Warn of hyper-parameters that a model does not know, and refuse those that are misspelt.
 
     Options on the command line only cause a warning: RecBole reads the command line of the script
     that it runs in, and this script may have options of its own.
@@ -29,40 +35,38 @@ def check_names(config: Config, model: str, strict: bool) -> None:
     Args:
         config: a ``Config`` whose internal and external settings are loaded.
         model: the model's name.
-        strict: whether unknown names are refused; otherwise they cause a warning.
+        strict: whether misspelt names are refused.
 
     Raises:
-        ValueError: names the unknown hyper-parameters and the nearest known ones.
+        ValueError: names the misspelt hyper-parameters and the nearest known ones.
     """
     known = {*config.internal_config_dict, *KEYS_WITHOUT_YAML}
     known.update(key for keys in config.parameters.values() for key in keys)
     given = {**config.file_config_dict, **config.variable_config_dict}
-    refused = [key for key in given if key not in known]
-    if refused and strict:
+    refused = [key for key in given if strict and key not in known and _misspelt(key, known)]
+    if refused:
         raise ValueError(_message(model, refused, known))
     unknown = [key for key in config.external_config_dict if key not in known]
     if unknown:
         getLogger().warning(_message(model, unknown, known))
 
 
-def check_valid_metric(settings: Settings) -> None:
-    """Refuse a ``valid_metric`` that is not computed; RecBole only fails after the first epoch.
+def _misspelt(key: str, known: set[str]) -> bool:
+    """Whether a key is nearly one that the model knows, and none of another model's."""
+    return bool(difflib.get_close_matches(key, known, n=1, cutoff=ALIKE)) and key not in _anywhere()
 
-    Raises:
-        ValueError: names the ``valid_metric`` and the metrics that are computed.
-    """
-    metrics, cutoffs = settings["metrics"], settings["topk"]
-    names = [metrics] if isinstance(metrics, str) else list(metrics)
-    name, at, cutoff = str(settings["valid_metric"]).partition("@")
-    values = cutoffs if isinstance(cutoffs, list | tuple) else [cutoffs]
-    computed = not at or cutoff in {str(value) for value in values}
-    if name.lower() not in {known.lower() for known in names} or not computed:
-        raise ValueError(
-            f"valid_metric: {settings['valid_metric']} is not computed: metrics are {names} at "
-            f"topk: {values}"
-        )
+
+@cache
+def _anywhere() -> set[str]:
+    """The keys of all models, RecBole's and ours: one yaml may serve several models."""
+    folders = recbole_folder() / "properties", PROPERTIES
+    texts = (path.read_text("utf-8") for folder in folders for path in folder.rglob("*.yaml"))
+    return {key for text in texts for key in re.findall(r"^(\w+):", text, re.MULTILINE)}
 
 
 def _message(model: str, keys: list[str], known: set[str]) -> str:
-    hints = " ".join(f"{key!r}.{nearest(key, known)}" for key in keys)
-    return f"{model} knows no hyper-parameter {hints}"
+    unknown = ", ".join(repr(key) for key in keys)
+    hints = "".join(f" {key}:{nearest(key, known)}" for key in keys if nearest(key, known))
+    return f"{model} knows no hyper-parameter {unknown}." + (
+        nearest(keys[0], known) if len(keys) == 1 else hints
+    )

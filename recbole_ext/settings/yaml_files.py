@@ -18,13 +18,8 @@ def recbole_folder() -> Path:
     """The folder of the installed RecBole."""
     spec = importlib.util.find_spec("recbole")
     if spec is None or spec.origin is None:
-        raise ModuleNotFoundError("RecBole is not installed; pip install recbole==1.2.1")
+        raise ModuleNotFoundError("RecBole is not installed; pip install --no-deps recbole==1.2.1")
     return Path(spec.origin).parent
-
-
-def make_folder(path: str | Path) -> None:
-    """Replace RecBole's ``ensure_dir``, which fails if another process has just made the folder."""
-    Path(path).mkdir(parents=True, exist_ok=True)
 
 
 @cache

@@ -11,6 +11,7 @@ from recbole.model.general_recommender import BPR
 from recbole.utils import ModelType, get_model, get_trainer
 
 from recbole_ext import BilevelTrainer, CheckedDataset, LambdaOptMF, known_models, register_model
+from recbole_ext.quick_start import checked_config
 from recbole_ext.settings.yaml_files import model_names
 from tests.worlds.helpers import QUICK, Run
 
@@ -61,8 +62,8 @@ def test_a_users_model_knows_what_the_models_it_extends_know(tmp_path: Path) -> 
     assert Config("Shorter", "ml-100k")["lambda_granularity"] == "power-law"
     bpr = Config("Shorter", "ml-100k", config_dict={"loss": "bpr"})
     assert bpr["lambda_granularity"] == "global-user"
-    with pytest.raises(ValueError, match="Mine knows no hyper-parameter 'dropout_prob'"):
-        Run("Mine", dropout_prob=0.1)
+    with pytest.raises(ValueError, match="Mine knows no hyper-parameter 'my_weigth'"):
+        Run("Mine", my_weigth=0.1)
 
 
 def test_registering_again_replaces(yaml: Path) -> None:
@@ -169,8 +170,6 @@ def test_recboles_own_settings_give_no_warning(
         ({"learner": "adamw"}, "learner must be one of adam, sgd, sparse_adam; got 'adamw'"),
         ({"learning_rate": "abc"}, "learning_rate must be a number above 0, got 'abc'"),
         ({"weight_decay": -1}, "weight_decay must be a number of at least 0, got -1"),
-        ({"valid_metric": "MRR@20"}, r"valid_metric: MRR@20 is not computed: metrics are .*\[10\]"),
-        ({"valid_metric": "Foo@10"}, "valid_metric: Foo@10 is not computed"),
         (
             {"regularizer": "l1"},
             "regularizer must be one of lambda_opt, .*; got 'l1'",
@@ -220,10 +219,24 @@ def test_values_out_of_range_are_refused_before_data_is_loaded(
         Config("LambdaOptMF", "no-such-dataset", config_dict={**QUICK, **settings})
 
 
-def test_a_pairwise_model_needs_negatives() -> None:
-    for given in (None, {"distribution": "uniform", "sample_num": "none"}):
-        with pytest.raises(ValueError, match="train_neg_sample_args must name a distribution"):
-            Run(train_neg_sample_args=given)
+def test_a_pairwise_model_needs_negatives_when_it_trains() -> None:
+    run = Run("BPR", train_neg_sample_args=None)
+    with pytest.raises(ValueError, match="train_neg_sample_args must name a distribution"):
+        run.fit()
+
+
+def test_none_in_a_yaml_is_a_text(tmp_path: Path) -> None:
+    yaml = tmp_path / "mine.yaml"
+    yaml.write_text("user_inter_num_interval: None\n")
+    with pytest.raises(ValueError, match="got 'None': in a yaml None is a text"):
+        checked_config("BPR", "ml-100k", [str(yaml)], {})
+
+
+@pytest.mark.parametrize("metric", ["MRR@20", "Foo@10"])
+def test_what_selects_the_epoch_must_be_computed_when_a_model_trains(metric: str) -> None:
+    run = Run("BPR", valid_metric=metric)
+    with pytest.raises(ValueError, match=rf"valid_metric: {metric} is not computed: .*\[10\]"):
+        run.fit()
 
 
 def test_a_model_given_as_a_class_is_not_warned_about(caplog: pytest.LogCaptureFixture) -> None:

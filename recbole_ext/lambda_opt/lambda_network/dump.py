@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -58,6 +59,6 @@ def _read(path: Path) -> dict[str, np.ndarray]:
         return dict(np.load(file))
 
 
-def _save(path: Path, arrays: dict[str, np.ndarray]) -> None:
+def _save(path: Path, arrays: dict[str, Any]) -> None:
     with replacing(path) as file:
         np.savez_compressed(file, **arrays)

@@ -192,7 +192,8 @@ class Recommender(ABC):
                 ]
         table = pd.DataFrame(rows, columns=[self.user, "rank", self.item, name])
         if self.item_columns is not None:
-            table = table.join(self.item_columns, on=self.item, rsuffix=" of the item")
+            taken = {name: f"{name} of the item" for name in table.columns}
+            table = table.join(self.item_columns.rename(columns=taken), on=self.item)
         return Answer(table, new.counts)
 
     def _token(self, item: int) -> str:

@@ -21,7 +21,7 @@ from recbole_ext.tools.report.evaluated_run import Point
 from recbole_ext.tools.report.page import Chart
 
 WIDTH = 10.0  # inches: the page's 1,000 points at the size of its text
-_STYLE = {
+_STYLE: Any = {
     "text.parse_math": False,  # a $ in a name is a $
     "svg.fonttype": "none",
     "axes.spines.top": False,

@@ -6,8 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-from recbole.trainer import HyperTuning
+from recbole.trainer import HyperTuning, hyper_tuning
 
 from recbole_ext.tools.search.journal import Journal, Trial
 from recbole_ext.tools.search.space import Space
@@ -54,7 +53,7 @@ class JournaledTuning(HyperTuning):
             algo=self.algo,
             max_evals=self.max_evals,
             early_stop_fn=self.early_stop_fn,
-            rstate=np.random.RandomState(self.seed),
+            rstate=hyper_tuning.np.random.RandomState(self.seed),
             show_progressbar=False,
         )
 

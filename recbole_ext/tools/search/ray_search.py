@@ -8,6 +8,7 @@ was running; they begin again on another node.
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import sys
@@ -209,7 +210,7 @@ def _connect(cluster: Cluster) -> None:
         address=cluster.address or "local",
         runtime_env=environment,
         log_to_driver=False,
-        logging_level="ERROR",
+        logging_level=logging.ERROR,
         **local,
     )
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
