@@ -24,10 +24,11 @@ def reading_checked(load_feat: Callable) -> Callable:
         check_header(path, dataset.config["field_separator"], dataset.config["encoding"])
         try:
             feature = load_feat(dataset, filepath, source)
+        except UnicodeError as error:
+            raise _no_text(path, dataset.config["encoding"], error) from None
         except (ValueError, TypeError) as error:  # pandas' ParserError is a ValueError
-            separator = dataset.config["field_separator"]
-            lone_quote = _lone_quote(path, dataset.config["encoding"])
-            where = lone_quote or _no_number(path, separator) or error
+            separator, encoding = dataset.config["field_separator"], dataset.config["encoding"]
+            where = _lone_quote(path, encoding) or _no_number(path, separator, encoding) or error
             raise ValueError(
                 f"{path} cannot be read as an atomic file ({where}): check that row, the types "
                 "in the first one, and field_separator"
@@ -51,10 +52,7 @@ def check_header(path: Path, separator: str, encoding: str | None) -> None:
             cells = file.readline().rstrip("\n").split(separator)
             first = next((line for line in file if line.strip("\n")), None)
     except (UnicodeError, LookupError) as error:
-        raise ValueError(
-            f"{path} is no text in encoding {encoding or locale.getpreferredencoding(False)}: "
-            f"{error}; set encoding, as in encoding: latin-1"
-        ) from None
+        raise _no_text(path, encoding, error) from None
     if first is None:
         raise ValueError(f"{path}: nothing stands after the first line")
     if cells[0].startswith("\ufeff"):
@@ -74,6 +72,13 @@ def check_header(path: Path, separator: str, encoding: str | None) -> None:
             f"{path}: its first row has {width} cells, the first line names {len(cells)} columns; "
             "name them all"
         )
+
+
+def _no_text(path: Path, encoding: str | None, error: Exception) -> ValueError:
+    return ValueError(
+        f"{path} is no text in encoding {encoding or locale.getpreferredencoding(False)}: "
+        f"{error}; set encoding, as in encoding: latin-1"
+    )
 
 
 def _cells(line: str, separator: str) -> int:
@@ -163,10 +168,10 @@ def _lone_quote(path: Path, encoding: str | None) -> str | None:
     return f'row {opened} has a " without its pair' if opened else None
 
 
-def _no_number(path: Path, separator: str) -> str | None:
+def _no_number(path: Path, separator: str, encoding: str | None) -> str | None:
     """A description of the first cell that should be a number but is not."""
     try:
-        cells = read_csv(path, sep=separator, dtype=str, engine="python")
+        cells = read_csv(path, sep=separator, dtype=str, encoding=encoding, engine="python")
     except ValueError:
         return None
     for column in cells.columns[cells.columns.str.endswith(":float")]:

@@ -34,7 +34,7 @@ def keeping_counts(get_data_struct: Callable) -> Callable:
 
 
 def evaluating_aloud(evaluate: Callable) -> Callable:
-    """Wrap ``Evaluator.evaluate``: a metric of ratings says so if the scores are none.
+    """Wrap ``Evaluator.evaluate``: it warns of an RMSE or MAE whose scores are no ratings.
 
     A model such as ItemKNN gives scores for a ranking, whose RMSE says nothing. The metrics are
     plain numbers; numpy 2 would show them as ``np.float64(0.2)`` in the log.

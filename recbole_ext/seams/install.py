@@ -31,7 +31,7 @@ from recbole_ext.seams import atomic_checks, collecting, judging, mended_data
 from recbole_ext.seams.config import with_nearest_names, with_registered_properties
 from recbole_ext.seams.download import download
 from recbole_ext.seams.registry import extensions_asked_for
-from recbole_ext.seams.todays_packages import repair
+from recbole_ext.seams.todays_packages import quietly, repair
 from recbole_ext.settings import literals
 
 
@@ -63,7 +63,7 @@ def _replace_in_datasets() -> None:
     recbole.data.utils.pickle = literals.without_load()
     dataset = recbole.data.dataset.Dataset
     _replace(dataset, "_download", download)
-    _replace(dataset, "_load_feat", atomic_checks.reading_checked)
+    _replace(dataset, "_load_feat", lambda load: atomic_checks.reading_checked(quietly(load)))
     _replace(dataset, "__init__", judging.checking_data)
     _replace(dataset, "save", lambda _: literals.left_unsaved)
     recbole.data.utils.save_split_dataloaders = literals.left_unsaved

@@ -12,7 +12,8 @@ from functools import wraps
 from typing import Any
 
 from recbole.config import Config
-from recbole.utils import EvaluatorType, get_model
+from recbole.evaluator.register import metric_information
+from recbole.utils import get_model
 
 from recbole_ext.seams.registry import is_registered
 from recbole_ext.settings.general import (
@@ -33,7 +34,7 @@ def check_run(config: Config) -> None:
     """
     check(config, {**OF_DATA, **OF_LOADERS, **OF_TRAINERS})
     _check_model(config)
-    check_training(config, _class_of(config))
+    check_training(config, _class_of(config), config["eval_step"] > 0)
 
 
 def checking_data(make: Callable) -> Callable:
@@ -75,8 +76,9 @@ def checking_training(fit: Callable) -> Callable:
         trainer: Any, train_data: Any, valid_data: Any = None, *args: Any, **kw: Any
     ) -> Any:
         if isinstance(trainer.config, Config):
-            check_training(trainer.config, type(trainer.model))
-            if valid_data is not None:
+            validates = bool(valid_data) and trainer.eval_step > 0
+            check_training(trainer.config, type(trainer.model), validates)
+            if validates:
                 check_lists(trainer.config, valid_data)
         return fit(trainer, train_data, valid_data, *args, **kw)
 
@@ -101,8 +103,9 @@ def check_lists(config: Config, data: Any) -> None:
     Raises:
         ValueError: names ``topk`` and the number of items.
     """
+    needs = {need for name in config["metrics"] for need in metric_information[name.lower()]}
     dataset = getattr(data, "_dataset", None)
-    if dataset is None or config["eval_type"] != EvaluatorType.RANKING:
+    if dataset is None or not needs & {"rec.topk", "rec.items"}:
         return
     longest = max(config["topk"], default=0)
     if longest > dataset.item_num:

@@ -1,8 +1,8 @@
 """Repairs of RecBole 1.2.1 for packages that are younger than it.
 
-RecBole's own pins hold numpy below 2, pandas below 3 and Ray below 2.7. Without these pins RecBole
-fails at some places, or loses data silently. Each repair here names its symptom. It is made only
-where an installed package needs it, so that with RecBole's pins nothing changes.
+RecBole pins Ray below 2.7. It was written for numpy 1, pandas 1 and 2, SciPy before 1.13 and
+hyperopt 0.2.5, with which it runs as it is. On younger ones it fails at some places, or loses data
+silently. Each repair here names its symptom, and is made only where an installed package needs it.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
+import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -51,10 +52,6 @@ def repair(replace: Callable[[Any, str, Callable], None]) -> None:
     if int(pd.__version__.split(".")[0]) >= 3:
         dataset = recbole.data.dataset.dataset
         dataset.pd = substitute(pd, read_csv=filled_sequences(pd.read_csv))
-        errors: Any = pd.errors  # RecBole still tries to fill in place
-        warnings.filterwarnings(
-            "ignore", category=errors.ChainedAssignmentError, module=r"recbole\.data"
-        )
         replace(Dataset, "_fill_nan", with_filled_gaps)
         for owner, names in TAKE_LENGTHS.items():
             for name in names:
@@ -80,7 +77,7 @@ def takes_generator() -> bool:
 
     ``HyperTuning(algo="exhaustive")`` passes it a ``RandomState``, which has no ``integers``.
     """
-    numbers = version("hyperopt").split(".")[:3]
+    numbers = re.findall(r"\d+", version("hyperopt"))[:3]
     return tuple(int(number) for number in numbers) >= (0, 2, 7)
 
 
@@ -92,7 +89,7 @@ def substitute(module: Any, **names: Any) -> ModuleType:
 
 
 def with_old_names(settings: Callable) -> Callable:
-    """Wrap ``Config.compatibility_settings``: numpy has the names that it reads meanwhile.
+    """Wrap ``Config.compatibility_settings``: while it runs, numpy has the names that it reads.
 
     Without them building any ``Config`` fails (``np.float_ was removed``).
     """
@@ -140,9 +137,27 @@ def with_filled_gaps(fill: Callable) -> Callable:
                     feature[field] = feature[field].fillna(0)
                 elif kind == FeatureType.FLOAT:
                     feature[field] = feature[field].fillna(feature[field].mean())
-        fill(dataset)
+        quietly(fill)(dataset)
 
     return fill_gaps
+
+
+def quietly(step: Callable) -> Callable:
+    """Wrap a method that fills in place: pandas 3 warns that this changes a copy.
+
+    The repairs have filled before, so that the warning is of no use.
+    """
+    warning: Any = getattr(pd.errors, "ChainedAssignmentError", None)
+    if warning is None or int(pd.__version__.split(".")[0]) < 3:
+        return step
+
+    @functools.wraps(step)
+    def step_quietly(*args: Any) -> Any:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", warning)
+            return step(*args)
+
+    return step_quietly
 
 
 def with_lengths(step: Callable) -> Callable:

@@ -85,13 +85,19 @@ def check_config(settings: Settings) -> None:
     check_evaluation_fits(settings)
 
 
-def check_training(settings: Settings, model_class: type) -> None:
+def check_training(settings: Settings, model_class: type, validates: bool) -> None:
     """Refuse settings that do not fit together in a training.
+
+    Args:
+        settings: all settings.
+        model_class: the model's class.
+        validates: whether epochs are validated, so that ``valid_metric`` selects one.
 
     Raises:
         ValueError: names the key, its value and what it needs.
     """
-    check_valid_metric(settings)
+    if validates:
+        check_valid_metric(settings)
     if getattr(model_class, "input_type", None) == InputType.PAIRWISE:
         check_negatives_there(settings)
 

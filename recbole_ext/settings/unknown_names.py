@@ -1,4 +1,4 @@
-"""Catching a hyper-parameter that the model does not know, which RecBole passes over in silence."""
+"""A hyper-parameter that the model does not know, which RecBole passes over in silence."""
 
 from __future__ import annotations
 

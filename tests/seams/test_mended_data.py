@@ -130,6 +130,14 @@ def test_a_quotation_mark_without_its_pair_is_found(tmp_path: Path) -> None:
         Run("BPR", **given)
 
 
+def test_a_letter_in_another_encoding_is_found_wherever_it_stands(tmp_path: Path) -> None:
+    given = world(tmp_path)
+    path = tmp_path / "d" / "d.inter"
+    path.write_bytes(path.read_bytes() * 9 + b"\xe9\ti1\t1\t1\n")
+    with pytest.raises(ValueError, match=r"d.inter is no text in encoding .*; set encoding, as in"):
+        Run("BPR", **given)
+
+
 def test_scores_that_are_no_ratings_are_named_once(caplog: pytest.LogCaptureFixture) -> None:
     ratings = {"mode": "labeled", "split": {"RS": [8, 1, 1]}}
     value = {"metrics": ["RMSE"], "valid_metric": "RMSE", "LABEL_FIELD": "rating"}

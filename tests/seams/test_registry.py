@@ -234,7 +234,8 @@ def test_none_in_a_yaml_is_a_text(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("metric", ["MRR@20", "Foo@10"])
 def test_what_selects_the_epoch_must_be_computed_when_a_model_trains(metric: str) -> None:
-    run = Run("BPR", valid_metric=metric)
+    run = Run("BPR", valid_metric=metric, embedding_size=4)
+    run.fit(valid=False)
     with pytest.raises(ValueError, match=rf"valid_metric: {metric} is not computed: .*\[10\]"):
         run.fit()
 

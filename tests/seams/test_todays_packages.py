@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -133,6 +136,28 @@ def test_a_grid_is_searched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
         monkeypatch.setattr(recbole_tuning, "np", np)
         with pytest.raises(AttributeError, match="integers"):
             search()
+
+
+def test_metrics_are_reported_to_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    reported: list[dict[str, Any]] = []
+
+    def report(metrics: dict[str, Any], *, checkpoint: Any = None) -> None:
+        reported.append(metrics)
+
+    quick_start: Any = ModuleType("recbole.quick_start.quick_start")
+    quick_start.tune = SimpleNamespace(report=report, __name__="tune")
+    monkeypatch.setitem(sys.modules, quick_start.__name__, quick_start)
+    for _ in range(2):  # twice is as once
+        todays_packages.repair_quick_start()
+        quick_start.tune.report(**{"recall@10": 0.5})
+    assert reported == [{"recall@10": 0.5}] * 2
+
+
+def test_warnings_of_filling_in_place_are_silent_whatever_the_filters(tmp_path: Path) -> None:
+    config = world(tmp_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", getattr(pd.errors, "ChainedAssignmentError", UserWarning))
+        assert users_of(config)["age"].tolist()[3] == 30
 
 
 def test_a_ranking_after_loading_has_numpys_old_names() -> None:

@@ -19,6 +19,7 @@ from tests.worlds.searches import arguments, lines
 __all__ = ["arguments"]
 
 RAY = {**os.environ, "RAY_worker_niceness": "0", "PYTHONWARNINGS": "ignore"}
+WITH_TOKEN = {**RAY, "RAY_AUTH_MODE": "token"}  # today's Ray asks for what --head has made
 
 
 def command(arguments: list[str], *more: str) -> list[str]:
@@ -74,7 +75,7 @@ class Node:
         ray = str(Path(sys.executable).with_name("ray"))
         self.process = subprocess.Popen(
             [ray, "start", "--block", "--num-cpus=1", *arguments],
-            env=RAY,
+            env=RAY if "--head" in arguments else WITH_TOKEN,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
@@ -88,7 +89,7 @@ def nodes_at(address: str, count: int) -> None:
     )
     for _ in range(30):
         asked = [sys.executable, "-W", "ignore", "-c", program]
-        found = subprocess.run(asked, capture_output=True, text=True, env=RAY)
+        found = subprocess.run(asked, capture_output=True, text=True, env=WITH_TOKEN)
         if found.stdout.strip() == str(count):
             return
         time.sleep(1)

@@ -59,6 +59,22 @@ def test_what_is_drawn_is_within_its_ends_and_always_the_same(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
+    ("line", "values"),
+    [
+        ("mlp_hidden_size choice ['[32, 16]','[64]']", ([32, 16], [64])),
+        ("mlp_hidden_size choice ['[32,16]', [64, 8]]", ([32, 16], [64, 8])),
+        ("n_layers choice ['1','2']", (1, 2)),
+        ("eval_args choice [\"{'order': 'TO'}\"]", ({"order": "TO"},)),
+        ("learner choice ['adam', 'sgd']", ("adam", "sgd")),
+    ],
+)
+def test_values_in_quotes_are_what_recbole_reads_them_as(
+    line: str, values: tuple, tmp_path: Path
+) -> None:
+    assert read_space(write(tmp_path, line + "\n"))[0].values == values
+
+
+@pytest.mark.parametrize(
     ("line", "message"),
     [
         ("learning_rate choice __import__('os').system('touch x')", "a list of plain values"),

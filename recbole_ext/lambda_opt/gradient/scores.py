@@ -46,8 +46,8 @@ class UserBatch(NamedTuple):
             [pairs]
         times: how many interactions each pair has, shape: [pairs]
         counts: number of interactions of each user, shape: [batch, 1]
-        barred: positions in ``users`` and columns that are no candidates, two of shape: [bars];
-            among all items, an item of the user's own stays a candidate.
+        barred: positions in ``users`` and columns that are no candidates, two of shape: [bars].
+            Where the columns are all items, an item of the user's own stays a candidate.
         divisor: the loss is divided by it.
         candidates: the items of the batch; ``None``: all items.
     """

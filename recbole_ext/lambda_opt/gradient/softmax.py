@@ -136,8 +136,8 @@ def hit_gradients(
         return (mean - of_own / FOCUS).mean(), (variance - own_variance / FOCUS).mean()
 
     temperature = follow(derivatives).to(users)
-    total, residual = _softmax(scores, temperature)
-    of_own, chance = _softmax(own, temperature)
+    total, residual = _scaled_softmax(scores, temperature)
+    of_own, chance = _scaled_softmax(own, temperature)
     residual.add_to_pairs(-chance.of_pairs())
     scale = temperature / len(batch.users)
     residual = residual.each(lambda values: values.mul_(scale))
@@ -166,7 +166,7 @@ def _scores(factors: Factors, batch: UserBatch) -> tuple[Tensor, Scores]:
 def _read(factors: Factors, users: Tensor, scores: Scores) -> SoftmaxRead:
     batch = scores.batch
     positive = (scores.of_pairs() * batch.times).sum()
-    totals, chance = _softmax(scores)
+    totals, chance = _softmax(_with_offset(scores))
     loss = (totals * batch.counts).sum() - positive
     weights = chance.spread(batch.counts.to(users) / batch.divisor)
     residual = chance.each(torch.mul, weights)
@@ -181,9 +181,12 @@ def _by_parameters(factors: Factors, users: Tensor, residual: Scores) -> Factors
     return Factors(*items, residual.by_item())
 
 
-def _softmax(scores: Scores, temperature: Tensor | float = 1.0) -> tuple[Tensor, Scores]:
-    """The log of each user's total, shape: [batch, 1], and the softmax of the scaled scores."""
-    scaled = _with_offset(scores.each(lambda values: values * temperature))
+def _scaled_softmax(scores: Scores, temperature: Tensor) -> tuple[Tensor, Scores]:
+    return _softmax(_with_offset(scores.each(lambda values: values * temperature)))
+
+
+def _softmax(scaled: Scores) -> tuple[Tensor, Scores]:
+    """The log of each user's total, shape: [batch, 1], and the softmax, in place of the scores."""
     largest = scaled.largest()
     chance = scaled.each(lambda values, most: values.sub_(most).exp_(), scaled.spread(largest))
     total = chance.by_user()
@@ -193,7 +196,7 @@ def _softmax(scores: Scores, temperature: Tensor | float = 1.0) -> tuple[Tensor,
 
 def _moments(scores: Scores, temperature: Tensor) -> tuple[Tensor, Tensor]:
     """The mean and the variance of scores under their softmax, two of shape: [batch, 1]."""
-    _, chance = _softmax(scores, temperature.to(scores.columns))
+    _, chance = _scaled_softmax(scores, temperature.to(scores.columns))
     product = chance.each(lambda values, score: values.mul_(score), scores)
     mean = product.by_user()
     product = product.each(lambda values, score: values.mul_(score), scores)

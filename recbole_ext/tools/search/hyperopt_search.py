@@ -53,6 +53,7 @@ class JournaledTuning(HyperTuning):
             algo=self.algo,
             max_evals=self.max_evals,
             early_stop_fn=self.early_stop_fn,
+            # RecBole's numpy has the random state that the installed hyperopt takes
             rstate=hyper_tuning.np.random.RandomState(self.seed),
             show_progressbar=False,
         )

@@ -21,6 +21,8 @@ from typing import Any
 import torch
 
 from recbole_ext.tools.search.journal import Journal, Trial
+from recbole_ext.tools.search.ray_versions import present_token
+from recbole_ext.tools.search.ray_versions import report as report_metrics
 from recbole_ext.tools.search.task import Task
 
 SECONDS_TO_CONNECT = 5.0
@@ -77,6 +79,8 @@ def search(
         ValueError: if no machine of the cluster has the resources of a trial.
         RuntimeError: if the search is interrupted.
     """
+    if cluster.address:
+        present_token()
     import ray
     from ray import tune
     from ray.tune.schedulers import ASHAScheduler
@@ -120,7 +124,6 @@ def search(
 def _run_trial(config: dict[str, Any], task: Task, threads: int) -> None:
     """Train on a worker; it reports each validation, and at the end the trial."""
     import ray
-    from ray.air import session
 
     import recbole_ext  # noqa: F401 (registers the models in this process)
 
@@ -130,12 +133,12 @@ def _run_trial(config: dict[str, Any], task: Task, threads: int) -> None:
 
     def report(epoch: int, score: float) -> None:
         last["score"] = score
-        session.report({"score": score, "epoch": epoch})
+        report_metrics({"score": score, "epoch": epoch})
 
     gpus = ",".join(str(gpu) for gpu in ray.get_gpu_ids())  # RecBole would take the first GPU
     given = {**config["chosen"], **({"gpu_id": gpus} if gpus else {})}
     trial = replace(task.train(given, report), settings=config["chosen"])
-    session.report({"score": last["score"], "trial": trial})
+    report_metrics({"score": last["score"], "trial": trial})
 
 
 def _journal_callback(journal: Journal, bigger: bool, tell: Callable[[Trial], None]) -> Any:

@@ -146,13 +146,24 @@ def _choices(text: str) -> tuple[Any, ...]:
         ) from None
     if not isinstance(values, list | tuple) or not values:
         raise ValueError(f"a choice needs a list of at least one value; got {text!r}")
-    for value in _plain_parts(list(values)):
+    values = [_literal(value) for value in values]
+    for value in _plain_parts(values):
         if isinstance(value, str) and not _PLAIN.fullmatch(value):
             raise ValueError(
                 f"a word begins with a letter and has letters, digits and + - . @ / only; got "
                 f"{value!r}"
             )
     return tuple(values)
+
+
+def _literal(value: Any) -> Any:
+    """A list or number that stands in quotes, as RecBole's pages write it: ``'[32, 16]'``."""
+    if not isinstance(value, str) or _PLAIN.fullmatch(value):
+        return value
+    try:
+        return ast.literal_eval(value)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return value
 
 
 def _plain_parts(value: Any) -> list[Any]:
