@@ -177,7 +177,7 @@ def _no_number(path: Path, separator: str, encoding: str | None) -> str | None:
     for column in cells.columns[cells.columns.str.endswith(":float")]:
         wrong = cells[column].notna() & to_numeric(cells[column], errors="coerce").isna()
         if wrong.any():
-            at = int(wrong.to_numpy().argmax())
+            at = int(np.flatnonzero(wrong)[0])
             return f"{column} is {cells[column].iloc[at]!r} in row {at + 1}"
     return None
 
@@ -185,7 +185,8 @@ def _no_number(path: Path, separator: str, encoding: str | None) -> str | None:
 def _check_finite(path: Path, field: str, values: np.ndarray) -> None:
     infinite = np.isinf(values)
     if infinite.any():
+        row = int(np.flatnonzero(infinite)[0]) + 1
         raise ValueError(
-            f"{path}: {field} is infinite in row {int(infinite.argmax()) + 1}; leave it empty, or "
-            "leave the column out (unload_col)"
+            f"{path}: {field} is infinite in row {row}; leave it empty, or leave the column out "
+            "(unload_col)"
         )

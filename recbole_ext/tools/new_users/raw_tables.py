@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from recbole.data.dataset import Dataset
@@ -137,7 +138,7 @@ def _ratings(
     values = pd.Series(1.0, index=table.index) if value is None else table[value]
     numbers = pd.to_numeric(values, errors="coerce")
     if numbers.isna().any():
-        at = numbers.isna().to_numpy().argmax()
+        at = int(np.flatnonzero(numbers.isna())[0])
         raise ValueError(
             f"ratings: row {at + 1} has {value} {values.iloc[at]!r}, which is no number"
         )
