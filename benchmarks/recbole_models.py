@@ -55,7 +55,8 @@ OF_FACTS = {"load_col": {"inter": INTER, **KG, "ent": ["ent_id", "ent_emb"],
                          "rel": ["rel_id", "rel_emb"]},
             "additional_feat_suffix": ["ent", "rel"], "alias_of_entity_id": ["ent_id"],
             "alias_of_relation_id": ["rel_id"],
-            "preload_weight": {"ent_id": "ent_emb", "rel_id": "rel_emb"}}  # fmt: skip
+            "preload_weight": {"ent_id": "ent_emb", "rel_id": "rel_emb"},
+            "eval_args": {"split": {"LS": "valid_and_test"}, "order": "TO"}}  # fmt: skip
 SPECIAL: dict[str, dict[str, Any]] = {
     **dict.fromkeys(("FPMC", "TransRec"), WITH_NEGATIVES),
     "DIN": CLICKS,

@@ -19,6 +19,7 @@ from recbole_ext.seams.registry import (
     extensions_asked_for,
     is_registered,
     known_models,
+    lower_case_yaml,
     presets_of,
     properties_of,
     variants_of,
@@ -71,6 +72,9 @@ def _load_yaml(config: Config, model: str, model_class: type) -> None:
         _load_variant(config, model, model_class)
         _load_preset(config, model)
         return
+    unfound = lower_case_yaml(model)
+    if unfound is not None:
+        config._update_internal_config_dict(unfound)
     asked = extensions_asked_for(defaultdict(lambda: None, config.external_config_dict))
     if not asked:
         _load_preset(config, model)

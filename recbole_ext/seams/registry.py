@@ -138,6 +138,16 @@ def presets_of(model: str) -> dict[str, Path]:
     return {path.stem.removeprefix(f"{model}-"): path for path in files}
 
 
+def lower_case_yaml(model: str) -> Path | None:
+    """RecBole's yaml of a model, if only the file's name is in lower case (LightGBM, XGBoost).
+
+    RecBole itself finds it only on file systems that ignore the case.
+    """
+    folder = recbole_folder() / "properties" / "model"
+    path = folder / f"{model.lower()}.yaml"
+    return path if path.is_file() and not (folder / f"{model}.yaml").is_file() else None
+
+
 def extension_file(name: str) -> Path:
     """The yaml file of an extension, by one of the names in its ``properties``."""
     return PROPERTIES / "model" / f"{name}.yaml"

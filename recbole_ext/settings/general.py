@@ -98,7 +98,8 @@ def check_training(settings: Settings, model_class: type, validates: bool) -> No
     """
     if validates:
         check_valid_metric(settings)
-    if getattr(model_class, "input_type", None) == InputType.PAIRWISE:
+    pairwise = getattr(model_class, "input_type", None) == InputType.PAIRWISE
+    if pairwise and settings["loss_type"] in (None, "BPR"):  # RecBole's SINE has other losses too
         check_negatives_there(settings)
 
 

@@ -225,6 +225,13 @@ def test_a_pairwise_model_needs_negatives_when_it_trains() -> None:
         run.fit()
 
 
+@pytest.mark.parametrize("model", ["LightGBM", "XGBoost"])
+def test_a_yaml_in_lower_case_is_found(model: str) -> None:
+    pytest.importorskip(model.lower())
+    key = {"LightGBM": "lgb_num_boost_round", "XGBoost": "xgb_num_boost_round"}[model]
+    assert Config(model, "ml-100k")[key] > 0
+
+
 def test_none_in_a_yaml_is_a_text(tmp_path: Path) -> None:
     yaml = tmp_path / "mine.yaml"
     yaml.write_text("user_inter_num_interval: None\n")

@@ -52,6 +52,7 @@ SETTINGS: list[tuple[str, dict[str, Any], str]] = [
     ("BPR", {"state": "Debug", "worker": 2, "eval_step": 0, "epochs": 0}, ""),
     ("SASRec", {"train_neg_sample_args": None}, ""),
     ("SASRec", {"loss_type": "BPR"}, ""),
+    ("SINE", {"train_neg_sample_args": None}, ""),
     ("BERT4Rec", {"transform": "mask_itemseq", "train_neg_sample_args": None}, ""),
     ("SASRecCPR", {"reranker_CAN_NUM": "500,100,20", "train_neg_sample_args": None}, ""),
     ("WideDeep", {"mlp_hidden_size": [8]}, ""),
