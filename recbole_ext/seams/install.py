@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import wraps
+from functools import cached_property, wraps
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +73,9 @@ def _replace_in_datasets() -> None:
     _replace(dataset, "_change_feat_format", _checked_and_in_order)
     _replace(dataset, "_get_load_and_unload_col", mended_data.loading_times)
     _replace(dataset, "build", mended_data.in_three_parts)
-    NegSampleEvalDataLoader.uid2history_item = property(mended_data.history_of)
+    history = cached_property(mended_data.history_of)
+    history.__set_name__(NegSampleEvalDataLoader, "uid2history_item")
+    NegSampleEvalDataLoader.uid2history_item = history
 
 
 def _checked_and_in_order(change_format: Callable) -> Callable:

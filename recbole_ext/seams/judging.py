@@ -8,7 +8,6 @@ checks everything at once, before any data are loaded.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import wraps
 from typing import Any
 
 from recbole.config import Config
@@ -71,7 +70,6 @@ def _checked_by(make: Callable, check_config: Callable[[Config], None]) -> Calla
 def checking_training(fit: Callable) -> Callable:
     """Wrap ``Trainer.fit``: settings and data are checked that only a training needs."""
 
-    @wraps(fit)
     def fit_checked(
         trainer: Any, train_data: Any, valid_data: Any = None, *args: Any, **kw: Any
     ) -> Any:
@@ -88,7 +86,6 @@ def checking_training(fit: Callable) -> Callable:
 def checking_test(evaluate: Callable) -> Callable:
     """Wrap ``Trainer.evaluate``: its lists must not be longer than the catalogue."""
 
-    @wraps(evaluate)
     def evaluate_checked(trainer: Any, eval_data: Any, *args: Any, **kwargs: Any) -> Any:
         if isinstance(trainer.config, Config):
             check_lists(trainer.config, eval_data)

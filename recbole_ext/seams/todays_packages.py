@@ -28,6 +28,8 @@ from recbole.data.dataset import Dataset, KnowledgeBasedDataset, SequentialDatas
 from recbole.utils import FeatureType
 from scipy.sparse import dok_matrix
 
+# Since pandas 3 a column that is taken from a table is a copy, so that filling it in place is lost.
+COLUMNS_ARE_COPIES = int(pd.__version__.split(".")[0]) >= 3
 # The names that ``Config.compatibility_settings`` reads, which numpy 2 no longer has
 OLD_NAMES = {"float_": np.float64, "complex_": np.complex128, "unicode_": np.str_}
 # The methods that take the lengths of a column of sequences with ``agg(len)``
@@ -49,7 +51,7 @@ def repair(replace: Callable[[Any, str, Callable], None]) -> None:
     Config.compatibility_settings(None)  # a Config from a checkpoint is made without this call
     if not hasattr(dok_matrix, "_update"):
         dok_matrix._update = _update_matrix
-    if int(pd.__version__.split(".")[0]) >= 3:
+    if COLUMNS_ARE_COPIES:
         dataset = recbole.data.dataset.dataset
         dataset.pd = substitute(pd, read_csv=filled_sequences(pd.read_csv))
         replace(Dataset, "_fill_nan", with_filled_gaps)
@@ -147,14 +149,14 @@ def quietly(step: Callable) -> Callable:
 
     The repairs have filled before, so that the warning is of no use.
     """
-    warning: Any = getattr(pd.errors, "ChainedAssignmentError", None)
-    if warning is None or int(pd.__version__.split(".")[0]) < 3:
+    if not COLUMNS_ARE_COPIES:
         return step
+    errors: Any = pd.errors
 
     @functools.wraps(step)
     def step_quietly(*args: Any) -> Any:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", warning)
+            warnings.simplefilter("ignore", errors.ChainedAssignmentError)
             return step(*args)
 
     return step_quietly
