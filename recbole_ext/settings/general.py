@@ -156,8 +156,9 @@ def _gpus(settings: Settings, key: str) -> None:
         raise ValueError(f"{key} must be the number of a GPU, such as 0 or '0,1', got {value!r}")
 
 
-# What a Config itself uses
+# What a Config itself uses, and the seed, which init_seed is handed as a bare number
 OF_CONFIG: dict[str, Check] = {
+    "seed": seed,
     "use_gpu": switch,
     "gpu_id": _gpus,
     **each(optional(word), "preset", "resume_file"),
@@ -206,7 +207,6 @@ OF_TRAINERS: dict[str, Check] = {
     "embedding_size": optional(whole(1)),
     **each(optional(whole(0)), "loss_decimal_place", "frequency_groups", "save_last_step"),
     "eval_step": whole(-1),
-    "seed": seed,
     "learning_rate": partial(real, above=0),
     "weight_decay": partial(real, minimum=0),
     "learner": one_of(*LEARNERS),

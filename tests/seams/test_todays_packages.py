@@ -16,7 +16,7 @@ import recbole.trainer.hyper_tuning as recbole_tuning
 import torch
 from recbole.config import Config
 from recbole.data import create_dataset
-from recbole.data.dataset import Dataset
+from recbole.data.dataset import Dataset, KnowledgeBasedDataset, SequentialDataset
 from recbole.trainer import HyperTuning
 from recbole.utils.case_study import full_sort_topk
 from scipy.sparse import dok_matrix
@@ -106,6 +106,58 @@ def test_columns_of_sequences_are_split(
     without(Dataset, method, monkeypatch)
     with pytest.raises(ValueError, match=r"array split|0-d|Length of values"):
         create_dataset(config)
+
+
+@younger_pandas
+def test_lists_of_items_follow_the_entities(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = {
+        "inter": "user_id:token\titem_id:token\tseen_before:token_seq\n"
+        "u0\ta\tb c\nu1\tb\t\nu1\tc\ta\nu2\ta\tc\n",
+        "kg": "head_id:token\trelation_id:token\ttail_id:token\nx\tr\ty\ny\tr\tz\n",
+        "link": "item_id:token\tentity_id:token\na\tx\nb\ty\nc\tz\n",
+    }
+    (tmp_path / "d").mkdir()
+    for suffix, text in files.items():
+        (tmp_path / "d" / f"d.{suffix}").write_text(text)
+    given = {"data_path": str(tmp_path), "alias_of_item_id": ["seen_before"], "state": "ERROR"}
+    config = Config("CFKG", "d", config_dict={**given, "load_col": None})
+    dataset = create_dataset(config)
+    dataset._change_feat_format()
+    lists = dataset.inter_feat["seen_before"]
+    named = [[*map(str, dataset.id2token("item_id", row[row > 0]))] for row in lists]
+    assert named == [["b", "c"], [], ["a"], ["c"]]
+    without(KnowledgeBasedDataset, "_reset_ent_remapID", monkeypatch)
+    with pytest.raises(ValueError, match=r"array split|0-d|Length of values"):
+        create_dataset(config)
+
+
+@younger_pandas
+def test_lists_of_a_benchmark_have_their_lengths(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    head = "user_id:token\titem_id_list:token_seq\titem_id:token\n"
+    (tmp_path / "d").mkdir()
+    for part, row in (("train", "u\ta b c\td"), ("valid", "u\tb\ta"), ("test", "v\ta d\tb")):
+        (tmp_path / "d" / f"d.{part}.inter").write_text(f"{head}{row}\n")
+    given = {
+        "data_path": str(tmp_path),
+        "benchmark_filename": ["train", "valid", "test"],
+        "alias_of_item_id": ["item_id_list"],
+        "train_neg_sample_args": None,
+        "load_col": None,
+        "state": "ERROR",
+    }
+    config = Config("GRU4Rec", "d", config_dict=given)
+
+    def lengths() -> list[list[int]]:
+        parts = create_dataset(config).build()
+        return [part.inter_feat["item_length"].tolist() for part in parts]
+
+    assert lengths() == [[3], [1], [2]]
+    without(SequentialDataset, "_benchmark_presets", monkeypatch)
+    assert lengths() == [[3], [3], [3]]  # the number of rows
 
 
 def test_a_graph_is_made() -> None:
