@@ -18,6 +18,7 @@ from recbole_ext.seams.registry import is_registered
 from recbole_ext.settings.general import (
     OF_DATA,
     OF_LOADERS,
+    OF_RECBOLES_TRAINERS,
     OF_TRAINERS,
     check,
     check_numbers,
@@ -31,7 +32,8 @@ def check_run(config: Config) -> None:
     Raises:
         ValueError: names the key, its value and the allowed values.
     """
-    check(config, {**OF_DATA, **OF_LOADERS, **OF_TRAINERS})
+    check(config, {**OF_DATA, **OF_LOADERS})
+    check_trainer(config)
     _check_model(config)
     check_training(config, _class_of(config), config["eval_step"] > 0)
 
@@ -53,7 +55,7 @@ def checking_model(make: Callable) -> Callable:
 
 def check_trainer(config: Config) -> None:
     """Check the settings of a trainer."""
-    check(config, OF_TRAINERS)
+    check(config, OF_TRAINERS if is_registered(config["model"]) else OF_RECBOLES_TRAINERS)
 
 
 def _checked_by(make: Callable, check_config: Callable[[Config], None]) -> Callable:

@@ -214,4 +214,10 @@ OF_TRAINERS: dict[str, Check] = {
     **each(word, "checkpoint_dir", "wandb_project"),
     "clip_grad_norm": _clipping,
 }
+# RecBole's own models train with these as well: not at all, or with Adam after a warning
+OF_RECBOLES_TRAINERS = {
+    **OF_TRAINERS,
+    "learning_rate": partial(real, minimum=0),
+    "learner": word,
+}
 CHECKS = {**OF_CONFIG, **OF_DATA, **OF_LOADERS, **OF_TRAINERS}

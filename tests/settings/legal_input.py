@@ -46,6 +46,7 @@ SETTINGS: list[tuple[str, dict[str, Any], str]] = [
     ("FM", {"train_neg_sample_args": {"distribution": "None"}}, ""),
     ("FM", {"threshold": {"rating": 4}, "normalize_all": True}, ""),
     ("BPR", {"clip_grad_norm": {"max_norm": 5, "norm_type": float("inf")}}, ""),
+    ("BPR", {"learning_rate": 0, "learner": "foo"}, ""),
     ("BPR", {"load_col": None}, ""),
     ("BPR", {"load_col": {"inter": ("user_id", "item_id"), "item": []}}, ""),
     ("BPR", {"val_interval": {"rating": "(-inf,3);[4,5]"}}, ""),
