@@ -161,7 +161,7 @@ OF_CONFIG: dict[str, Check] = {
     "seed": seed,
     "use_gpu": switch,
     "gpu_id": _gpus,
-    **each(optional(word), "preset", "resume_file"),
+    **each(optional(word), "preset", "resume_file", "dataset_save_path", "dataloaders_save_path"),
     **each(word, "valid_metric", "data_path"),
     "metrics": metrics,
     "topk": cutoffs,
