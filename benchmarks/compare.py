@@ -23,6 +23,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+import new_users
 import yaml
 from tabulate import tabulate
 
@@ -50,6 +51,7 @@ def groups_of(protocol: dict[str, Any]) -> dict[str, list[Run]]:
             {
                 "group": group["name"],
                 "protocol": common,
+                **({"new_users": protocol["new_users"]} if "new_users" in protocol else {}),
                 "settings": {**group["settings"], **choice},
             }
             for choice in group.get("grid", [{}])
@@ -91,7 +93,7 @@ def best_of(choices: list[Run], done: list[Run], seed: int) -> Run | None:
 
 def find(run: Run, done: list[Run]) -> Run | None:
     """The result of a run under the same protocol."""
-    keys = ("group", "protocol", "settings", "seed")
+    keys = {"group", "protocol", "settings", "seed"} & run.keys()
     return next((r for r in done if all(r[key] == run[key] for key in keys)), None)
 
 
@@ -120,7 +122,12 @@ def measure(job: tuple[Run, dict[str, Any]]) -> Run:
     settings = {**quiet, **run["protocol"], **given, **run["settings"], "seed": run["seed"]}
     with tempfile.TemporaryDirectory() as folder:  # two runs may begin in the same second
         settings["checkpoint_dir"] = folder
+        if "new_users" in run:
+            parts = new_users.leave_out(settings, run["new_users"], run["seed"], Path(folder))
+            settings |= {"data_path": folder, "dataset": new_users.NAME}
         result = recbole_ext.run_recbole(settings["model"], settings["dataset"], None, settings)
+        if "new_users" in run:
+            result |= new_users.judged(result["checkpoint"], parts, run["new_users"], run["seed"])
     del result["checkpoint"]
     return {
         **run,

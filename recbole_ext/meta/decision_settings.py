@@ -7,7 +7,7 @@ from typing import Annotated
 
 from recbole_ext.settings.declared import FLAG, Declared, Settings, one_of, real, some_whole, whole
 
-INNER_SOLVERS = ("ridge", "gradient")
+INNER_SOLVERS = ("ridge", "gradient", "sum")
 OUTER_LOSSES = ("absolute", "squared")
 
 
@@ -29,7 +29,8 @@ class DecisionSettings(Declared):
         one_of(*INNER_SOLVERS),
         "How a user's decision is found from the support set. `ridge` solves for the last layer, "
         "on a network that sees items; `gradient` takes steps on all layers of a network that sees "
-        "users and items, as in the papers.",
+        "users and items, as in the papers. For `task: ranking` a user has one vector: `sum` adds "
+        "up vectors of the given items, and `gradient` takes steps on it as well.",
     ]
     factor_size: Annotated[int, whole(1), "The size of the last layer of `inner_solver: ridge`."]
     ridge_strength: Annotated[
@@ -79,7 +80,15 @@ class DecisionSettings(Declared):
     ]
 
     def check(self, config: Settings) -> None:
-        """Refuse a factorisation that has more dimensions than the items' vectors."""
+        """Refuse a solver of another task, and more dimensions than the items' vectors have."""
+        ranks = config["task"] == "ranking"
+        refused = "ridge" if ranks else "sum"
+        if self.inner_solver == refused:
+            others = " or ".join(name for name in INNER_SOLVERS if name != refused)
+            raise ValueError(
+                f"inner_solver must be {others} for task: {'ranking' if ranks else 'rating'}, got "
+                f"{self.inner_solver!r}"
+            )
         used = self.inner_solver == "ridge" and self.item_embedding
         if used and self.factorized_start > self.factor_size:
             raise ValueError(

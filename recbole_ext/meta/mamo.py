@@ -16,8 +16,8 @@ from recbole_ext.meta.adapting.inner_optimizers import Tensors
 from recbole_ext.meta.decision_recommender import DecisionRecommender
 from recbole_ext.meta.decisions.decision import RememberingDecision
 from recbole_ext.meta.decisions.preference_decision import PreferenceDecision
-from recbole_ext.meta.decisions.prior_ridge_decision import PriorRidgeDecision
 from recbole_ext.meta.decisions.rating_heads import ClassHead, ValueHead, rating_levels
+from recbole_ext.meta.decisions.remembering_decisions import PriorListDecision, PriorRidgeDecision
 from recbole_ext.meta.memory import FeatureMemory, TaskMemory
 from recbole_ext.meta.memory_settings import MemorySettings
 from recbole_ext.meta.tasks.dataset import ColdStartDataset
@@ -37,8 +37,7 @@ class MAMO(DecisionRecommender):
     def __init__(self, config: Config, dataset: ColdStartDataset) -> None:
         super().__init__(config, dataset)
         self.memory_settings = memory = MemorySettings.read(config)
-        ridge = self.settings.inner_solver == "ridge"
-        self.decision = self._ridge(dataset) if ridge else self._gradient(dataset)
+        self.decision = self._decision(dataset)
         profile_size = self.decision.user_content.size
         self.feature_memory = self.task_memory = None
         if memory.feature_memory:
@@ -71,7 +70,7 @@ class MAMO(DecisionRecommender):
         adapted = self.adapt_from(start, batch.users, batch.support)
         if self.training:
             self._write(attention, start, adapted, batch)
-        return self._query_loss(batch, adapted).mean()
+        return self.query_loss(batch, adapted).mean()
 
     def other_readings(self) -> dict[str, Predictor]:
         """For classes the most likely one; ``predict`` gives the expectation."""
@@ -99,13 +98,13 @@ class MAMO(DecisionRecommender):
             rate = settings.preference_write_rate
             self.task_memory.write(attention, preference, rate, settings.write_rule)
 
-    def _query_loss(self, batch: TaskBatch, adapted: Weights) -> Tensor:
-        users, query = batch.users, batch.query
-        if self.memory_settings.head == "classes":
-            decision, head = self._classes()
-            outputs = decision.outputs(users, query.items, adapted)
-            return head.error(outputs, query.ratings, query.mask)
-        return self.loss(self.score(users, query.items, batch.support, adapted), query)
+    def query_loss(self, batch: TaskBatch, adapted: Weights) -> Tensor:
+        """The outer loss of each task, shape: [tasks]; that of classes is the cross-entropy."""
+        if self.memory_settings.head == "regression":
+            return super().query_loss(batch, adapted)
+        decision, head = self._classes()
+        outputs = decision.outputs(batch.users, batch.query.items, adapted)
+        return head.error(outputs, batch.query.ratings, batch.query.mask)
 
     def _most_likely(self, batch: TaskBatch) -> Tensor:
         decision, head = self._classes()
@@ -118,8 +117,12 @@ class MAMO(DecisionRecommender):
         assert isinstance(self.decision.head, ClassHead)
         return self.decision, self.decision.head
 
-    def _ridge(self, dataset: ColdStartDataset) -> PriorRidgeDecision:
-        return PriorRidgeDecision(self.content(dataset, "user"), **self.ridge_parts(dataset))
+    def _decision(self, dataset: ColdStartDataset) -> RememberingDecision:
+        if self.ranking is not None:
+            return PriorListDecision(self.content(dataset, "user"), self.list_parts(dataset))
+        if self.settings.inner_solver == "ridge":
+            return PriorRidgeDecision(self.content(dataset, "user"), **self.ridge_parts(dataset))
+        return self._gradient(dataset)
 
     def _gradient(self, dataset: ColdStartDataset) -> PreferenceDecision:
         head: ValueHead | ClassHead = ValueHead()

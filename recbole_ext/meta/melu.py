@@ -14,6 +14,7 @@ from recbole_ext.meta.adapting.inner_optimizers import Tensors
 from recbole_ext.meta.decision_recommender import DecisionRecommender
 from recbole_ext.meta.decisions.decision import PlainDecision
 from recbole_ext.meta.decisions.gradient_decision import GradientDecision
+from recbole_ext.meta.decisions.list_decision import ListDecision
 from recbole_ext.meta.decisions.ridge_decision import RidgeDecision
 from recbole_ext.meta.tasks.dataset import ColdStartDataset
 
@@ -29,7 +30,9 @@ class MeLU(DecisionRecommender):
 
     def __init__(self, config: Config, dataset: ColdStartDataset) -> None:
         super().__init__(config, dataset)
-        if self.settings.inner_solver == "ridge":
+        if self.ranking is not None:
+            self.decision = ListDecision(self.list_parts(dataset))
+        elif self.settings.inner_solver == "ridge":
             self.decision = RidgeDecision(**self.ridge_parts(dataset))
         else:
             self.decision = GradientDecision(

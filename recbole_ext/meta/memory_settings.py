@@ -9,6 +9,11 @@ from recbole_ext.meta.memory.blending import WRITE_RULES
 from recbole_ext.settings.declared import FLAG, Declared, Settings, one_of, real, whole
 
 HEADS = ("regression", "classes")
+_NEEDED_BY_CLASSES = (
+    ("inner_solver", ("gradient",)),
+    ("residual", (False,)),
+    ("task", ("rating", None)),  # None in a checkpoint of a version without this key
+)
 PART = real(minimum=0, maximum=1)
 
 
@@ -56,6 +61,6 @@ class MemorySettings(Declared):
     def check(self, config: Settings) -> None:
         """Refuse classes with a decision that predicts numbers."""
         if self.head == "classes":
-            for key, needed in (("inner_solver", "gradient"), ("residual", False)):
-                if config[key] != needed:
-                    raise ValueError(f"head: classes needs {key}: {needed}, got {config[key]!r}")
+            for key, needed in _NEEDED_BY_CLASSES:
+                if config[key] not in needed:
+                    raise ValueError(f"head: classes needs {key}: {needed[0]}, got {config[key]!r}")

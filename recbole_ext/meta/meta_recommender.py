@@ -31,6 +31,7 @@ class MetaRecommender(GeneralRecommender):
 
     input_type = InputType.POINTWISE
     settings_classes: tuple[type[Declared], ...] = (TaskSettings,)
+    variant_key = "task"  # MetaRecommender-ranking.yaml holds the defaults of task: ranking
 
     def __init__(self, config: Config, dataset: ColdStartDataset) -> None:
         super().__init__(config, dataset)
@@ -69,6 +70,11 @@ class MetaRecommender(GeneralRecommender):
             getLogger().warning(
                 f"eval_args: {cls.__name__} makes its own split into users and items, cold and "
                 f"warm (cold_user_ratio and others); {', '.join(ignored)} are passed over"
+            )
+        if config["task"] == "ranking" and not ranks(config):
+            raise ValueError(
+                f"metrics must be of lists for task: ranking, such as [NDCG, Recall]; got "
+                f"{config['metrics']!r}"
             )
         if config["warm_evaluation"] == "training" and ranks(config):
             raise ValueError(
@@ -134,7 +140,17 @@ class MetaRecommender(GeneralRecommender):
 
     def calculate_loss(self, batch: TaskBatch) -> Tensor:
         """The mean loss of the tasks' queries after adaptation, shape: []."""
-        return self.loss(self.predict_tasks(batch), batch.query).mean()
+        return self.query_loss(batch, self.adapt(batch.users, batch.support)).mean()
+
+    def query_loss(self, batch: TaskBatch, adapted: Weights) -> Tensor:
+        """The outer loss of each task that has adapted, shape: [tasks]."""
+        query = batch.query
+        return self.loss(self.score(batch.users, query.items, batch.support, adapted), query)
+
+    def score_all(self, users: Tensor, support: Ratings, adapted: Weights) -> Tensor:
+        """The scores of all items, shape: [tasks, n_items]; see :meth:`score`."""
+        items = torch.arange(self.n_items, device=self.device).expand(len(users), -1)
+        return self.score(users, items, support, adapted)
 
     def predict(self, interaction: Interaction) -> Tensor:
         """Predict ratings; for value metrics within the range of the training ratings.
@@ -171,9 +187,8 @@ class MetaRecommender(GeneralRecommender):
             shape: [batch_size * n_items]
         """
         batch, where = self._known(interaction[self.USER_ID])
-        items = torch.arange(self.n_items, device=self.device).expand(len(batch), -1)
         adapted = self.adapt(batch.users, batch.support)
-        return self.score(batch.users, items, batch.support, adapted)[where].view(-1)
+        return self.score_all(batch.users, batch.support, adapted)[where].view(-1)
 
     def _tasks(self, tasks: TaskSet, ids: Tensor) -> tuple[TaskBatch, Tensor]:
         """A batch of the distinct tasks among ``ids``, and the place of each id in it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -16,11 +17,14 @@ from recbole_ext.settings.declared import (
     one_of,
     optional,
     real,
+    some_whole,
     whole,
 )
 from recbole_ext.settings.reading import Settings
 
+COLD_USER_RULES = ("share", "first_appearance")
 COLD_ITEM_RULES = ("share", "first_appearance", "field")
+TASKS = ("rating", "ranking")
 WARM_EVALUATIONS = ("held_out", "training")
 
 
@@ -126,9 +130,36 @@ class TaskSettings(Declared):
         real(minimum=0),
         "The largest absolute value of a gradient's element. 0 sets no limit.",
     ]
+    cold_user_rule: Annotated[
+        str,
+        one_of(*COLD_USER_RULES),
+        "Which users are cold. `share`: a share drawn at random; `first_appearance`: the share that "
+        "appears last.",
+    ] = "share"
+    task: Annotated[
+        str,
+        one_of(*TASKS),
+        "What is learnt. `rating`: the values of ratings; `ranking`: which items a user rates, for "
+        "lists. A ranking task is all ratings of a user, and no item is cold.",
+    ] = "rating"
+    support_sizes: Annotated[
+        Sequence[int],
+        some_whole(0),
+        "How many ratings a ranking task may give. Each training task draws one of these numbers "
+        "anew; the tasks of validation and test have one each, in turn.",
+    ] = ()
+
+    @property
+    def ranks(self) -> bool:
+        """Whether tasks are for lists."""
+        return self.task == "ranking"
 
     def check(self, config: Settings) -> None:
         """Refuse tasks that have nothing to adapt on, and rules that contradict."""
+        if self.ranks:
+            if not self.support_sizes:
+                raise ValueError("support_sizes must name a number of ratings, got []")
+            return
         if self.task_ratings[0] <= self.query_size:
             raise ValueError(
                 f"task_ratings: a task of {self.task_ratings[0]} ratings has none to adapt on "

@@ -1,25 +1,17 @@
-"""The ridge decision with a prior for each user's vector, which comes from memories."""
+"""The decisions of MAMO that have one vector for each user, which starts from memories."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import torch
-from torch import Tensor, nn
-
-from recbole_ext.meta.adapting.factored_weight import dense
-from recbole_ext.meta.adapting.inner_loop import Weights
-from recbole_ext.meta.adapting.inner_optimizers import Tensors
 from recbole_ext.meta.decisions.content import ContentEmbedding
+from recbole_ext.meta.decisions.list_decision import ListDecision, ListParts
+from recbole_ext.meta.decisions.remembered_vector import RememberedVector
 from recbole_ext.meta.decisions.ridge_decision import RidgeDecision
-from recbole_ext.meta.tasks.task_set import Ratings
 
 
-class PriorRidgeDecision(RidgeDecision):
-    """MAMO's memories in front of a ridge regression.
-
-    The prior mean of a user's vector is ``φ − bias + preference`` with a learnt ``φ``. The vector
-    takes the place of ``θ_u`` and of the preference matrix in the paper's networks.
+class PriorRidgeDecision(RememberedVector, RidgeDecision):
+    """MAMO's memories give the prior mean of a ridge regression.
 
     Args:
         user_content: embeddings of the users, by which the memories are read.
@@ -28,34 +20,17 @@ class PriorRidgeDecision(RidgeDecision):
 
     def __init__(self, user_content: ContentEmbedding, **ridge: Any) -> None:
         super().__init__(**ridge)
-        self.user_content = user_content
-        self.vector = nn.Parameter(torch.zeros(self.size))
-        self.weight_size = self.size
-        self.preference_shape = (self.size,)
+        self.remember_by(user_content)
 
-    def start(  # type: ignore[override]  # two more arguments
-        self, users: Tensor, bias: Tensor | None, preference: Tensor | None
-    ) -> Tensors:
-        """The prior mean of each user's vector, shape: [tasks, size].
 
-        Args:
-            users: shape: [tasks]
-            bias: read from the memory of features, shape: [tasks, size]
-            preference: read from the memory of tasks, shape: [tasks, size]
-        """
-        start = self.vector.expand(len(users), -1)
-        start = start if bias is None else start - bias
-        return [start if preference is None else start + preference]
+class PriorListDecision(RememberedVector, ListDecision):
+    """MAMO's memories give the start of a user's vector for lists.
 
-    def to_remember(
-        self, start: Tensors, adapted: Weights, support: Ratings
-    ) -> tuple[Tensor, Tensor]:
-        """The start minus the user's vector, and the vector itself; shape: [tasks, size] each.
+    Args:
+        user_content: embeddings of the users, by which the memories are read.
+        parts: what the decision is made of.
+    """
 
-        Args:
-            start: the prior means.
-            adapted: the users' vectors.
-            support: unused.
-        """
-        vector = dense(adapted[0])
-        return start[0] - vector, vector
+    def __init__(self, user_content: ContentEmbedding, parts: ListParts) -> None:
+        super().__init__(parts._replace(user_content=None))
+        self.remember_by(user_content)

@@ -40,8 +40,10 @@ class TaskLoader:
 
     def __iter__(self) -> Iterator[TaskBatch]:
         tasks, settings = self._tasks, self._settings
-        if settings.resample_queries:
-            most = settings.task_ratings[1]
+        most = settings.task_ratings[1]
+        if settings.ranks:
+            tasks = tasks.draw_supports(settings.support_sizes, most, self.generator)
+        elif settings.resample_queries:
             tasks = tasks.resplit(
                 settings.query_size, settings.support_size, most, generator=self.generator
             )

@@ -22,7 +22,8 @@ def scenarios(dataset: Dataset, settings: TaskSettings) -> Tensor:
     Args:
         dataset: its ``inter_feat`` is an ``Interaction``.
         settings: ``scenario_field`` names a column with ``W-W``, ``W-C``, ``C-W`` or ``C-C``;
-            without it users are drawn by ``cold_user_ratio`` and items by ``cold_item_rule``.
+            without it ``cold_user_rule`` and ``cold_item_rule`` decide. No item is cold for
+            ``task: ranking``.
 
     Returns:
         Codes into :data:`SCENARIOS`, shape: [n_ratings]
@@ -36,13 +37,16 @@ def scenarios(dataset: Dataset, settings: TaskSettings) -> Tensor:
         source = f"scenario_field: {settings.scenario_field}"
     else:
         random = np.random.default_rng(settings.split_seed)
-        cold_users = _drawn(dataset.user_num, settings.cold_user_ratio, random)
-        cold_items = _cold_items(dataset, settings, random)
         ratings = dataset.inter_feat
-        codes = 2 * cold_users[ratings[dataset.uid_field]] + cold_items[ratings[dataset.iid_field]]
-        source = f"cold_item_rule: {settings.cold_item_rule}"
+        codes = 2 * _cold_users(dataset, settings, random)[ratings[dataset.uid_field]]
+        source = f"cold_user_rule: {settings.cold_user_rule}"
+        if not settings.ranks:
+            codes = codes + _cold_items(dataset, settings, random)[ratings[dataset.iid_field]]
+            source = f"cold_item_rule: {settings.cold_item_rule}"
+    if settings.ranks:
+        codes = 2 * (codes >= 2)
     for side, cold in (("user", codes >= 2), ("item", codes % 2 == 1)):
-        if not cold.any():
+        if not cold.any() and not (side == "item" and settings.ranks):
             raise ValueError(
                 f"dataset {dataset.dataset_name}: no rating is of a cold {side} ({source}); there "
                 "is nothing to start cold with"
@@ -78,12 +82,24 @@ def _from_column(dataset: Dataset, field: str) -> Tensor:
     return codes
 
 
+def _cold_users(dataset: Dataset, settings: TaskSettings, random: np.random.Generator) -> Tensor:
+    """1 for users that count as cold, shape: [n_users]."""
+    if settings.cold_user_rule == "share":
+        return _drawn(dataset.user_num, settings.cold_user_ratio, random)
+    first, _ = _first_appearances(dataset, dataset.uid_field, "cold_user_rule")
+    there = np.unique(dataset.inter_feat[dataset.uid_field].numpy())
+    last = there[np.argsort(first[there], kind="stable")]
+    cold = np.zeros(dataset.user_num, dtype=np.int64)
+    cold[last[-max(1, round(settings.cold_user_ratio * len(there))) :]] = 1
+    return torch.from_numpy(cold)
+
+
 def _cold_items(dataset: Dataset, settings: TaskSettings, random: np.random.Generator) -> Tensor:
     """1 for items that count as cold, shape: [n_items]."""
     if settings.cold_item_rule == "share":
         return _drawn(dataset.item_num, settings.cold_item_ratio, random)
     values, found_in = (
-        _first_appearances(dataset)
+        _first_appearances(dataset, dataset.iid_field, "cold_item_rule")
         if settings.cold_item_rule == "first_appearance"
         else _field_values(dataset, str(settings.cold_item_field))
     )
@@ -109,16 +125,17 @@ def _drawn(rows: int, ratio: float, random: np.random.Generator) -> Tensor:
     return torch.from_numpy(drawn)
 
 
-def _first_appearances(dataset: Dataset) -> tuple[NDArray[np.float64], str]:
+def _first_appearances(dataset: Dataset, of: str, rule: str) -> tuple[NDArray[np.float64], str]:
+    """The first time of each user or item, and what it is called, shape: [rows]."""
     field = dataset.time_field
     if field not in dataset.inter_feat:
         raise ValueError(
-            f"cold_item_rule: first_appearance needs the column {field} (TIME_FIELD) in "
+            f"{rule}: first_appearance needs the column {field} (TIME_FIELD) in "
             f"{dataset.dataset_name}.inter; check load_col"
         )
-    first = np.full(dataset.item_num, np.inf)
-    items = dataset.inter_feat[dataset.iid_field].numpy()
-    np.minimum.at(first, items, dataset.inter_feat[field].numpy().astype(float))
+    first = np.full(dataset.num(of), np.inf)
+    rows = dataset.inter_feat[of].numpy()
+    np.minimum.at(first, rows, dataset.inter_feat[field].numpy().astype(float))
     return first, f"the first {field}"
 
 

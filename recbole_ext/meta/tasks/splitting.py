@@ -51,6 +51,9 @@ def split_tasks(
 ) -> ColdStartSplit:
     """Make one task of each user's ratings in one scenario, if it has the number asked for.
 
+    For ``task: ranking`` the tasks of validation and test are those of cold users with at least two
+    ratings. Some of these are given, all others are the query.
+
     All tasks of a user are in the same set, validation or test (with ``warm_evaluation: training``
     the W-W tasks, whose queries are trained on, are all in the test). The query of each is drawn at
     random; no model trains on it, unless ``warm_evaluation: training`` asks for it.
@@ -73,18 +76,8 @@ def split_tasks(
     _, owner, counts = torch.unique_consecutive(key[order], return_inverse=True, return_counts=True)
     place = place_in_group(owner)
     least, most = settings.task_ratings
-    judged = ((counts >= least) & (counts <= most))[owner]  # per rating, in the order above
-    query = judged & (place < settings.query_size)
-    support = judged & ~query
-    if settings.support_size is not None:
-        support &= place < settings.query_size + settings.support_size
-    training = scenarios[order] == WARM
-    if not settings.train_on_all:
-        training &= judged
-    if settings.warm_evaluation == "held_out":
-        training &= ~query
-    else:
-        training &= support | query
+    roles = _roles_for_lists if settings.ranks else _roles_for_ratings
+    support, query, training = roles(scenarios[order], counts[owner], place, owner, settings)
     if not training.any() or not query.any():
         raise ValueError(
             f"task_ratings: no user has between {least} and {most} ratings in one scenario; the "
@@ -93,7 +86,7 @@ def split_tasks(
     evaluation, query_tasks = _evaluation_tasks(table, order, support, query)
     fixed = settings.warm_evaluation == "training"
     tasks = _training_tasks(table, order[training], query[training] if fixed else None)
-    if not fixed and not settings.resample_queries:
+    if not (fixed or settings.ranks or settings.resample_queries):
         tasks = tasks.resplit(settings.query_size, settings.support_size, most, random)
     rows = order[training]
     return ColdStartSplit(
@@ -106,6 +99,47 @@ def split_tasks(
         is_valid=_valid_tasks(evaluation, settings, random),
         known=_known(table, order[(training | support) & ~query], most, random),
     )
+
+
+def _roles_for_ratings(
+    scenarios: Tensor, counts: Tensor, place: Tensor, owner: Tensor, settings: TaskSettings
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Whether each rating is of a support set, of a query, and trained on, shape: [n_ratings] each.
+
+    Args:
+        scenarios: shape: [n_ratings]
+        counts: the ratings in the group of each rating, a user's in one scenario.
+        place: the place of each rating in its group.
+        owner: the group of each rating.
+        settings: the rules.
+    """
+    least, most = settings.task_ratings
+    judged = (counts >= least) & (counts <= most)
+    query = judged & (place < settings.query_size)
+    support = judged & ~query
+    if settings.support_size is not None:
+        support &= place < settings.query_size + settings.support_size
+    training = scenarios == WARM
+    if not settings.train_on_all:
+        training &= judged
+    if settings.warm_evaluation == "held_out":
+        training &= ~query
+    else:
+        training &= support | query
+    return support, query, training
+
+
+def _roles_for_lists(
+    scenarios: Tensor, counts: Tensor, place: Tensor, owner: Tensor, settings: TaskSettings
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The same for lists: warm users are trained on, and cold ones have some ratings given."""
+    judged = (scenarios != WARM) & (counts > 1)
+    sizes = torch.as_tensor(settings.support_sizes)
+    _, turn = owner[judged].unique(return_inverse=True)
+    given = torch.zeros_like(place)
+    given[judged] = sizes[turn % len(sizes)]
+    support = judged & (place < given.minimum(counts - 1))
+    return support, judged & ~support, scenarios == WARM
 
 
 def _evaluation_tasks(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -129,15 +129,37 @@ class TaskSet:
             most: the largest task; from a larger one ratings are drawn.
             generator: the generator of the random numbers.
         """
-        owner = torch.repeat_interleave(torch.arange(len(self)), self.sizes)
-        shuffled = torch.randperm(len(owner), generator=generator)
-        order = shuffled[torch.argsort(owner[shuffled], stable=True)]
+        order = self._shuffled(generator)
         sizes = self.sizes.clamp(max=most)
         queries = (sizes // 2).clamp(max=query_size)
         supports = sizes - queries
         if support_size is not None:
             supports = supports.clamp(max=support_size)
         return _cut(self, order, supports, queries)
+
+    def draw_supports(
+        self, support_sizes: Sequence[int], most: int, generator: torch.Generator
+    ) -> TaskSet:
+        """The same tasks with support sets drawn anew; all other ratings are the query.
+
+        Each task must have at least two ratings; at least one of them is in the query.
+
+        Args:
+            support_sizes: the sizes of support sets, of which each task draws one.
+            most: the largest task; from a larger one ratings are drawn.
+            generator: the generator of the random numbers.
+        """
+        order = self._shuffled(generator)
+        drawn = torch.randint(len(support_sizes), (len(self),), generator=generator)
+        sizes = self.sizes.clamp(max=most)
+        supports = torch.as_tensor(support_sizes)[drawn].minimum(sizes - 1)
+        return _cut(self, order, supports, sizes - supports)
+
+    def _shuffled(self, generator: torch.Generator) -> Tensor:
+        """The places of all ratings, task after task and within a task in random order."""
+        owner = torch.repeat_interleave(torch.arange(len(self)), self.sizes)
+        shuffled = torch.randperm(len(owner), generator=generator)
+        return shuffled[torch.argsort(owner[shuffled], stable=True)]
 
 
 def place_in_group(owners: Tensor) -> Tensor:

@@ -11,8 +11,9 @@ from recbole_ext.tools.new_users.adapting_recommender import AdaptingRecommender
 from recbole_ext.tools.new_users.atomic_table import read_atomic
 from recbole_ext.tools.new_users.folding_recommender import FoldingRecommender
 from recbole_ext.tools.new_users.recommender import Answer, Recommender
+from recbole_ext.tools.new_users.strong_generalization import judge
 
-__all__ = ["Answer", "Recommender", "load", "read_atomic"]
+__all__ = ["Answer", "Recommender", "judge", "load", "read_atomic"]
 
 
 def load(checkpoint: str | Path) -> Recommender:

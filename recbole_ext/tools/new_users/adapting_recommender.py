@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
-from typing import Any
 
 import torch
 from recbole.config import Config
 from recbole.data.dataset import Dataset
 from torch import Tensor
 
-from recbole_ext.meta.judging.evidence import evidence_scores
+from recbole_ext.meta.judging.by_scenario import batches
 from recbole_ext.meta.meta_recommender import MetaRecommender
 from recbole_ext.tools.new_users.raw_tables import NewUsers
 from recbole_ext.tools.new_users.recommender import Recommender
@@ -26,28 +25,45 @@ class AdaptingRecommender(Recommender):
         super().__init__(config, model, dataset)
         self._content = content = model.user_content
         self.fields = [] if content is None else content.fields
-        self.value = config["RATING_FIELD"]
+        self.rates = config["task"] != "ranking"
+        self.value = config["RATING_FIELD"] if self.rates else None
 
     @torch.no_grad()
     def scores(self, users: NewUsers, items: Tensor) -> Tensor:
         """See :class:`Recommender`."""
-        model = self.model
-        rows: Any = nullcontext(torch.zeros(len(users), dtype=torch.long))
-        if self._content is not None:
-            rows = self._content.more_rows([users.content[name] for name in self.fields])
-        with rows as ids:
-            ids, support = ids.to(model.device), users.ratings.to(model.device)
+        model, support = self.model, users.ratings.to(self.model.device)
+        with self._users(users) as rows:
+            ids = rows.to(model.device)
             adapted = model.adapt(ids, support)
             return model.score(ids, items.to(model.device), support, adapted)
+
+    @torch.no_grad()
+    def all_scores(self, users: NewUsers) -> Tensor:
+        """See :class:`Recommender`."""
+        model, support = self.model, users.ratings.to(self.model.device)
+        with self._users(users) as rows:
+            ids = rows.to(model.device)
+            return model.score_all(ids, support, model.adapt(ids, support))
 
     def in_range(self, scores: Tensor) -> Tensor:
         """Limit predicted ratings to the range of the training ratings."""
         return self.model.in_range(scores)
 
-    def worth_asking(self, users: NewUsers) -> Tensor:
-        """The scores of evidence candidates: see :mod:`recbole_ext.meta.judging.evidence`."""
-        return self._evidence.expand(len(users), -1)
-
     @cached_property
-    def _evidence(self) -> Tensor:
-        return evidence_scores(self.model)[0]
+    @torch.no_grad()
+    def spread(self) -> float:
+        """See :class:`Recommender`; it is the RMSE of the validation tasks."""
+        split = self.model.split
+        chosen = split.is_valid.nonzero().squeeze(-1)
+        errors = []
+        for batch, _ in batches(split.evaluation, chosen):
+            query = batch.query
+            found = self.model.predict_tasks(batch.to(self.model.device)).cpu()
+            errors.append((self.in_range(found) - query.ratings)[query.mask > 0])
+        return max(float(torch.cat(errors).square().mean().sqrt()), 1e-3)
+
+    def _users(self, users: NewUsers) -> AbstractContextManager[Tensor]:
+        """The users' rows in the model's tables while it answers, shape: [users]."""
+        if self._content is None:
+            return nullcontext(torch.zeros(len(users), dtype=torch.long))
+        return self._content.more_rows([users.content[name] for name in self.fields])

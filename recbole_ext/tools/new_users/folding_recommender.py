@@ -7,109 +7,58 @@ from functools import cached_property
 import torch
 from recbole.config import Config
 from recbole.data.dataset import Dataset
-from recbole.data.interaction import Interaction
 from recbole.model.abstract_recommender import GeneralRecommender
 from recbole.utils import EvaluatorType
 from torch import Tensor
 
+from recbole_ext.tools.new_users.item_item import fold_in_of
 from recbole_ext.tools.new_users.raw_tables import NewUsers
 from recbole_ext.tools.new_users.recommender import Recommender
 from recbole_ext.tools.new_users.taste_space import (
-    TasteSpace,
     place_by_choices,
     place_by_ratings,
-    taste_space,
+    place_by_softmax,
 )
 
-# The most users whose scores make the space, and the most items that stand for all others
-MOST_USERS, MOST_OTHERS = 4000, 2000
-USERS_IN_A_BATCH = 256
-DEFAULT_RANK = 64
-ALIKE = 1e-10  # relative variance between users' scores that may come from rounding
+MOST_OTHERS = 2000  # the most items that stand for all others
 
 
 class FoldingRecommender(Recommender):
     """The recommender of LambdaOptMF, ResNetMF and RecBole's general models; it uses ratings only.
 
-    A model that predicts ratings uses their values; for other models only the rated items count.
+    A model that predicts ratings uses their values; for other models only the rated items count. A
+    model of items on items has its own scores for a new user. Any other has a place for one among
+    its own users, by the loss that it was trained with.
     """
 
     fields: list[str] = []  # noqa: RUF012 (none)
 
     def __init__(self, config: Config, model: GeneralRecommender, dataset: Dataset) -> None:
         super().__init__(config, model, dataset)
-        self._rates = config["eval_type"] == EvaluatorType.VALUE
-        self.value = config["RATING_FIELD"] if self._rates else None
+        self.rates = config["eval_type"] == EvaluatorType.VALUE
+        self.value = config["RATING_FIELD"] if self.rates else None
+        self._fold_in = fold_in_of(model)
 
     @torch.no_grad()
     def scores(self, users: NewUsers, items: Tensor) -> Tensor:
         """See :class:`Recommender`."""
-        return self.space.scores(self._places(users)).gather(1, items)
+        return self.all_scores(users).gather(1, items)
 
     @torch.no_grad()
-    def worth_asking(self, users: NewUsers) -> Tensor:
-        """The uncertainty of each item's score times the item's popularity.
+    def all_scores(self, users: NewUsers) -> Tensor:
+        """See :class:`Recommender`; without any rating a model of items on items has popularity."""
+        if self._fold_in is None:
+            return self.map.space.scores(self._places(users))
+        mask = users.ratings.mask
+        rows = torch.zeros(len(users), self.dataset.item_num)
+        rows.scatter_add_(1, users.ratings.items, mask)
+        nothing = mask.sum(-1, keepdim=True) == 0
+        return torch.where(nothing, self.map.popularity, self._fold_in(rows))
 
-        Raises:
-            ValueError: if the model has the same scores for all users.
-        """
-        mean, axes, variance = self.space
-        noise = self.noise
-        if variance.sum() <= ALIKE * mean.square().sum():
-            raise ValueError(
-                f"{type(self.model).__name__} has the same list for everybody, so that there is "
-                "nothing to ask; it recommends without"
-            )
-        rows = axes[users.ratings.items] * users.ratings.mask.unsqueeze(-1)
-        precision = rows.mT @ rows / noise + torch.diag(1 / variance)
-        uncertain = (axes.mT * torch.linalg.solve(precision, axes.mT)).sum(1)
-        return uncertain * self._popularity
-
-    @cached_property
-    def space(self) -> TasteSpace:
-        """The axes of taste of the model's own users."""
-        rank = self.config["embedding_size"] or DEFAULT_RANK
-        return taste_space(self._known_scores[1], int(rank) + 2)  # 2 more for the biases
-
-    @cached_property
-    def noise(self) -> float:
-        """The variance of training ratings around their scores; 1 without predicted ratings."""
-        if not self._rates:
-            return 1.0
-        chosen, scores = self._known_scores
-        place = torch.full((self.dataset.user_num,), -1)
-        place[chosen] = torch.arange(len(chosen))
-        ratings = self.dataset.inter_feat
-        rows = place[ratings[self.user]]
-        known = rows >= 0
-        errors = scores[rows[known], ratings[self.item][known]] - ratings[self.value][known]
-        return max(float(errors.square().mean()), 1e-6)
-
-    @cached_property
-    @torch.no_grad()
-    def _known_scores(self) -> tuple[Tensor, Tensor]:
-        """Some of the model's users, and their scores of all items, shape: [users, n_items]."""
-        random = torch.Generator().manual_seed(0)
-        users = 1 + torch.randperm(self.dataset.user_num - 1, generator=random)[:MOST_USERS]
-        parts = []
-        for some in users.split(USERS_IN_A_BATCH):
-            asked = Interaction({self.user: some}).to(self.model.device)
-            try:
-                scores = self.model.full_sort_predict(asked).view(len(some), -1)
-            except NotImplementedError:
-                raise ValueError(
-                    f"{type(self.model).__name__} does not score all items (full_sort_predict), "
-                    "so that new users cannot be placed among its own"
-                ) from None
-            parts.append(scores.float().cpu())
-        found = torch.cat(parts)
-        found[:, 0] = 0.0  # the padding item
-        return users, found
-
-    @cached_property
-    def _popularity(self) -> Tensor:
-        counts = self.dataset.inter_feat[self.item].bincount(minlength=self.dataset.item_num)
-        return counts / counts.max()
+    @property
+    def spread(self) -> float:
+        """See :class:`Recommender`."""
+        return float(self.map.noise**0.5)
 
     @cached_property
     def _others(self) -> Tensor:
@@ -119,6 +68,8 @@ class FoldingRecommender(Recommender):
 
     def _places(self, users: NewUsers) -> Tensor:
         items, stars, mask = users.ratings.columns
-        if self._rates:
-            return place_by_ratings(self.space, items, stars, mask, self.noise)
-        return place_by_choices(self.space, items, mask, self._others)
+        if self.rates:
+            return place_by_ratings(self.map.space, items, stars, mask, self.map.noise)
+        if self.config["loss"] == "softmax":
+            return place_by_softmax(self.map.space, items, mask)
+        return place_by_choices(self.map.space, items, mask, self._others)

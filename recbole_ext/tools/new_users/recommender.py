@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pandas as pd
 import torch
@@ -16,11 +17,16 @@ from recbole.model.abstract_recommender import AbstractRecommender
 from torch import Tensor
 
 from recbole_ext.meta.tasks.task_set import side_by_side
-from recbole_ext.settings.reading import integer
+from recbole_ext.settings.reading import choice, integer
 from recbole_ext.tools.new_users.atomic_table import read_atomic
 from recbole_ext.tools.new_users.raw_tables import NewUsers, check_columns, read_new_users, token_of
+from recbole_ext.tools.new_users.taste_map import TasteMap
 
 USERS_AT_ONCE = 128
+# The scores of all items that order a list and those that are shown, shape: [users, n_items] each
+Scored: TypeAlias = Callable[[NewUsers], tuple[Tensor, Tensor]]
+# What a list may be ordered by, and how this is said to a reader
+ORDERS = {"likely": "likely to like", "rating": "predicted rating"}
 
 
 @dataclass(frozen=True)
@@ -49,10 +55,16 @@ class Recommender(ABC):
 
     fields: list[str]  # the fields by which the model describes users
     value: str | None  # the column of ratings, if their values matter
+    rates: bool  # whether the model predicts ratings
 
     def __init__(self, config: Config, model: AbstractRecommender, dataset: Dataset) -> None:
         self.config, self.model, self.dataset = config, model.eval(), dataset
         self.user, self.item = dataset.uid_field, dataset.iid_field
+
+    @cached_property
+    def map(self) -> TasteMap:
+        """Where the model's own users lie."""
+        return TasteMap(self.config, self.model, self.dataset, self.value if self.rates else None)
 
     @abstractmethod
     def scores(self, users: NewUsers, items: Tensor) -> Tensor:
@@ -70,15 +82,32 @@ class Recommender(ABC):
         """Limit scores to be shown; rankings use the scores before, which do not tie at a bound."""
         return scores
 
+    @property
     @abstractmethod
+    def spread(self) -> float:
+        """The standard deviation of ratings around the predicted ones, for a model of ratings."""
+
+    def all_scores(self, users: NewUsers) -> Tensor:
+        """The scores of all items, shape: [users, n_items]; see :meth:`scores`."""
+        return self.scores(users, torch.arange(self.dataset.item_num).expand(len(users), -1))
+
     def worth_asking(self, users: NewUsers) -> Tensor:
-        """How much a rating of each item would reveal of each user, shape: [users, n_items]."""
+        """How much a rating of each item would reveal of each user, shape: [users, n_items].
+
+        It is the uncertainty of the item's score that the answers so far have left, times the share
+        of users who know the item.
+
+        Raises:
+            ValueError: if the model has the same scores for all users.
+        """
+        return self.map.uncertain(users.ratings) * self.map.popularity
 
     def recommend(
         self,
         users: pd.DataFrame | None = None,
         ratings: pd.DataFrame | None = None,
         topk: int = 10,
+        by: str | None = None,
     ) -> Answer:
         """The best items that a user has not rated.
 
@@ -86,23 +115,36 @@ class Recommender(ABC):
             users: the users' fields, a row for each user.
             ratings: the users' ratings, a row for each rating.
             topk: the number of items.
+            by: ``likely`` puts first what a user is likely to meet and like, ``rating`` what has
+                the highest predicted rating; the latter is for models of ratings only.
 
         Returns:
             ``topk`` rows for each user, with user, rank, item, score and the item's own columns.
+            The score is a predicted rating for a model of ratings, with the standard deviation of
+            ratings around it in the column ``spread``.
 
         Raises:
             ValueError: if a column is missing, a user is described twice, a rating is not a number,
-                or ``topk`` is below 1.
+                ``topk`` is below 1, or the model cannot rank as asked.
         """
+        by = choice({"by": by or "likely"}, "by", list(ORDERS))
+        if by == "rating" and not self.rates:
+            raise ValueError(
+                f"by: {type(self.model).__name__} was trained for lists and predicts no ratings; "
+                "leave by out"
+            )
         new = self._read(users, ratings)
 
-        def all_scores(some: NewUsers) -> Tensor:
-            every = torch.arange(self.dataset.item_num).expand(len(some), -1)
-            return self.scores(some, every)
+        def scored(some: NewUsers) -> tuple[Tensor, Tensor]:
+            scores = self.all_scores(some).cpu()
+            by_chance = self.rates and by == "likely"
+            order = self.map.likely(scores, self.spread) if by_chance else scores
+            return order, self.in_range(scores)
 
-        answer = self._best(new, all_scores, topk, "score")
-        told = self.in_range(torch.tensor(answer.table["score"].to_numpy("float32")))
-        return Answer(answer.table.assign(score=told.double().numpy()), answer.counts)
+        answer = self._best(new, scored, topk, "score")
+        if not self.rates:
+            return answer
+        return Answer(answer.table.assign(spread=self.spread), answer.counts)
 
     def ask_next(
         self,
@@ -117,7 +159,12 @@ class Recommender(ABC):
             ratings: the answers so far, as ratings.
             topk: the number of items.
         """
-        return self._best(self._read(users, ratings), self.worth_asking, topk, "worth")
+
+        def scored(some: NewUsers) -> tuple[Tensor, Tensor]:
+            worth = self.worth_asking(some).cpu()
+            return worth, worth
+
+        return self._best(self._read(users, ratings), scored, topk, "worth")
 
     def predict(
         self,
@@ -172,23 +219,25 @@ class Recommender(ABC):
         return read_new_users(self.dataset, users, ratings, self.fields, self.value)
 
     @torch.no_grad()
-    def _best(self, new: NewUsers, score: Any, topk: int, name: str) -> Answer:
+    def _best(self, new: NewUsers, scored: Scored, topk: int, name: str) -> Answer:
+        """The first items of each user; ``name`` is the column of the scores that are shown."""
         topk = integer({"topk": topk}, "topk", minimum=1)
         rows: list[dict[str, Any]] = []
         for at in range(0, len(new), USERS_AT_ONCE):
             some = new.part(slice(at, at + USERS_AT_ONCE))
-            scores = score(some).cpu().clone()
-            scores[:, 0] = -torch.inf
-            scores.scatter_(1, some.ratings.items, -torch.inf)  # padding is item 0
-            best = scores.topk(min(topk, scores.shape[1]))
-            for user, values, items in zip(
-                some.names, *map(torch.Tensor.tolist, best), strict=True
+            order, shown = scored(some)
+            order = order.clone()
+            order[:, 0] = -torch.inf
+            order.scatter_(1, some.ratings.items, -torch.inf)  # padding is item 0
+            best = order.topk(min(topk, order.shape[1]))
+            values = shown.gather(1, best.indices).masked_fill(best.values == -torch.inf, torch.nan)
+            for user, found, items in zip(
+                some.names, values.tolist(), best.indices.tolist(), strict=True
             ):
-                ranked = enumerate(zip(values, items, strict=True), start=1)
                 rows += [
                     {self.user: user, "rank": rank, self.item: self._token(item), name: value}
-                    for rank, (value, item) in ranked
-                    if value > -torch.inf
+                    for rank, (value, item) in enumerate(zip(found, items, strict=True), start=1)
+                    if value == value
                 ]
         table = pd.DataFrame(rows, columns=[self.user, "rank", self.item, name])
         if self.item_columns is not None:

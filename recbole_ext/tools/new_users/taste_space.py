@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 NEWTON_STEPS = 8
+HALVINGS = 8
 
 
 class TasteSpace(NamedTuple):
@@ -94,6 +95,49 @@ def place_by_choices(space: TasteSpace, items: Tensor, mask: Tensor, others: Ten
         rest = others[~torch.isin(others, chosen)]
         if len(chosen) and len(rest):
             places[user] = _newton(space, chosen, rest)
+    return places
+
+
+def place_by_softmax(space: TasteSpace, items: Tensor, mask: Tensor) -> Tensor:
+    """The most likely places given the chosen items, by a softmax over all items.
+
+    Newton's method maximises ``Σ_i ln softmax_i(s) − Σ_k c_k² / 2·variance_k``, which has one
+    optimum. Item 0 is padding and takes no part.
+
+    Args:
+        space: the space of the model.
+        items: the chosen items, shape: [users, choices]
+        mask: 1 for a choice, 0 for padding, shape: [users, choices]
+
+    Returns:
+        The places, shape: [users, rank]
+    """
+    mean, axes, precision = space.mean[1:], space.axes[1:], 1 / space.variance
+    wanted = (space.axes[items] * mask.unsqueeze(-1)).sum(1)
+    count = mask.sum(-1, keepdim=True)
+    places = axes.new_zeros(len(items), axes.shape[1])
+
+    def objective(at: Tensor) -> Tensor:
+        total = (mean + at @ axes.mT).logsumexp(-1) * count.squeeze(-1)
+        return total - (wanted * at).sum(-1) + (precision * at.square()).sum(-1) / 2
+
+    loss = objective(places)
+    for _ in range(NEWTON_STEPS):
+        chances = (mean + places @ axes.mT).softmax(-1)
+        expected = chances @ axes
+        slope = count * expected - wanted + precision * places
+        spread = torch.stack([(axes.mT * chance) @ axes for chance in chances])
+        spread = spread - expected.unsqueeze(-1) * expected.unsqueeze(-2)
+        hessian = count.unsqueeze(-1) * spread + torch.diag(precision)
+        step = torch.linalg.solve(hessian, slope)
+        rate = torch.ones_like(count)
+        for _ in range(HALVINGS):  # halve a user's step until the loss does not rise
+            after = objective(places - rate * step)
+            rate = torch.where((after <= loss).unsqueeze(-1), rate, rate / 2)
+        moved = places - rate * step
+        after = objective(moved)
+        places = torch.where((after <= loss).unsqueeze(-1), moved, places)
+        loss = torch.minimum(loss, after)
     return places
 
 
