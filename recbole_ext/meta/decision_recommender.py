@@ -13,6 +13,7 @@ from recbole_ext.meta.adapting.inner_loop import Weights, mean_error
 from recbole_ext.meta.adapting.inner_optimizers import Tensors
 from recbole_ext.meta.decision_settings import DecisionSettings
 from recbole_ext.meta.decisions.bias_floor import fit_bias_floor
+from recbole_ext.meta.decisions.combination import Combination
 from recbole_ext.meta.decisions.content import ContentEmbedding
 from recbole_ext.meta.decisions.decision import Decision
 from recbole_ext.meta.decisions.item_profile import ItemProfile
@@ -21,7 +22,7 @@ from recbole_ext.meta.decisions.warm_embedding import WarmEmbedding, warm_items
 from recbole_ext.meta.meta_recommender import MetaRecommender
 from recbole_ext.meta.task_settings import TaskSettings
 from recbole_ext.meta.tasks.dataset import ColdStartDataset
-from recbole_ext.meta.tasks.task_set import Ratings
+from recbole_ext.meta.tasks.task_set import Predictor, Ratings, TaskBatch
 from recbole_ext.settings.declared import Declared
 
 
@@ -45,6 +46,11 @@ class DecisionRecommender(MetaRecommender):
         self.floor = None
         if self.settings.residual:
             self.floor = fit_bias_floor(dataset, self.settings.user_shrinkage)
+        self.tasks = TaskSettings.read(config)
+        self.combination = None
+        if self.settings.combination != "none":
+            bias = self.floor or fit_bias_floor(dataset, self.settings.user_shrinkage)
+            self.combination = Combination(bias, self.split.training_ratings, self.n_users)
 
     @property
     def user_content(self) -> ContentEmbedding | None:
@@ -67,9 +73,37 @@ class DecisionRecommender(MetaRecommender):
         scores = self.decision(users, items, adapted)
         return scores if self.floor is None else scores + self.floor(items, support)
 
+    def answer(self, users: Tensor, items: Tensor, support: Ratings, adapted: Weights) -> Tensor:
+        """The median or mean of the rating levels; the arguments are those of the base class."""
+        scores = self.score(users, items, support, adapted)
+        if self.combination is None:
+            return scores
+        reading = self.settings.combination
+        read = self.combination.median if reading == "median" else self.combination.mean
+        return read(scores, users, items)
+
+    def other_readings(self) -> dict[str, Predictor]:
+        """Where the median is predicted the expected rating as well."""
+        return {"expected rating": self._expected} if self.settings.combination == "median" else {}
+
+    def prepare_validation(self) -> None:
+        """Fit the combination to the validation tasks."""
+        if self.combination is not None:
+            self.eval()
+            self.combination.fit_to_tasks(self.split, self.tasks, self._scores)
+
     def loss(self, predicted: Tensor, query: Ratings) -> Tensor:
         """Mean squared or absolute error of each task, shape: [tasks]."""
         return mean_error(predicted, query.ratings, query.mask, self.settings.outer_loss)
+
+    def _scores(self, batch: TaskBatch) -> Tensor:
+        batch = batch.to(self.device)
+        adapted = self.adapt(batch.users, batch.support)
+        return self.score(batch.users, batch.query.items, batch.support, adapted)
+
+    def _expected(self, batch: TaskBatch) -> Tensor:
+        assert self.combination is not None
+        return self.combination.mean(self._scores(batch), batch.users, batch.query.items)
 
     def content(self, dataset: ColdStartDataset, side: str) -> ContentEmbedding:
         """Embeddings of the content of one side, ``user`` or ``item``."""

@@ -9,6 +9,7 @@ from recbole_ext.settings.declared import FLAG, Declared, Settings, one_of, real
 
 INNER_SOLVERS = ("ridge", "gradient")
 OUTER_LOSSES = ("absolute", "squared")
+COMBINATIONS = ("median", "mean", "none")
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,14 @@ class DecisionSettings(Declared):
         "The error of the queries that training minimises. `squared` is MeLU's; MAMO's "
         "`head: classes` minimises the cross-entropy instead.",
     ]
+    combination: Annotated[
+        str,
+        one_of(*COMBINATIONS),
+        "What is predicted from the levels' probabilities. An ordinal regression, fitted to "
+        "the validation tasks, gives these from the network's prediction and the biases. The "
+        "`median` has the least MAE and the `mean` the least RMSE; `none` leaves the network's "
+        "prediction.",
+    ] = "none"
 
     def check(self, config: Settings) -> None:
         """Refuse a factorisation that has more dimensions than the items' vectors."""

@@ -118,6 +118,16 @@ class MetaRecommender(GeneralRecommender):
             query: the queries of the same tasks.
         """
 
+    def answer(self, users: Tensor, items: Tensor, support: Ratings, adapted: Weights) -> Tensor:
+        """What is given out as predicted ratings; the arguments and the shape of :meth:`score`."""
+        return self.score(users, items, support, adapted)
+
+    def prepare_validation(self) -> None:
+        """Called before each validation; a model may fit to the validation tasks what it answers.
+
+        Whatever the training minimises may not depend on it.
+        """
+
     @property
     def user_content(self) -> ContentEmbedding | None:
         """What describes users to the model; ``None`` for a model that knows their ratings only."""
@@ -126,7 +136,7 @@ class MetaRecommender(GeneralRecommender):
     def predict_tasks(self, batch: TaskBatch) -> Tensor:
         """Adapt to each support set, then predict the query, shape: [tasks, ratings]."""
         adapted = self.adapt(batch.users, batch.support)
-        return self.score(batch.users, batch.query.items, batch.support, adapted)
+        return self.answer(batch.users, batch.query.items, batch.support, adapted)
 
     def other_readings(self) -> dict[str, Predictor]:
         """Other predictions of the model, by name; a test reports them as well."""
@@ -134,7 +144,9 @@ class MetaRecommender(GeneralRecommender):
 
     def calculate_loss(self, batch: TaskBatch) -> Tensor:
         """The mean loss of the tasks' queries after adaptation, shape: []."""
-        return self.loss(self.predict_tasks(batch), batch.query).mean()
+        adapted = self.adapt(batch.users, batch.support)
+        scores = self.score(batch.users, batch.query.items, batch.support, adapted)
+        return self.loss(scores, batch.query).mean()
 
     def predict(self, interaction: Interaction) -> Tensor:
         """Predict ratings; for value metrics within the range of the training ratings.
@@ -154,7 +166,7 @@ class MetaRecommender(GeneralRecommender):
             batch, where = self._known(users)
         slots, padded = side_by_side(where, items, len(batch))
         adapted = self.adapt(batch.users, batch.support)
-        scores = self.score(batch.users, padded, batch.support, adapted)
+        scores = self.answer(batch.users, padded, batch.support, adapted)
         return self.in_range(scores[where, slots])
 
     def in_range(self, scores: Tensor) -> Tensor:
@@ -173,7 +185,7 @@ class MetaRecommender(GeneralRecommender):
         batch, where = self._known(interaction[self.USER_ID])
         items = torch.arange(self.n_items, device=self.device).expand(len(batch), -1)
         adapted = self.adapt(batch.users, batch.support)
-        return self.score(batch.users, items, batch.support, adapted)[where].view(-1)
+        return self.answer(batch.users, items, batch.support, adapted)[where].view(-1)
 
     def _tasks(self, tasks: TaskSet, ids: Tensor) -> tuple[TaskBatch, Tensor]:
         """A batch of the distinct tasks among ``ids``, and the place of each id in it."""

@@ -38,7 +38,7 @@ class AdaptingRecommender(Recommender):
         with rows as ids:
             ids, support = ids.to(model.device), users.ratings.to(model.device)
             adapted = model.adapt(ids, support)
-            return model.score(ids, items.to(model.device), support, adapted)
+            return model.answer(ids, items.to(model.device), support, adapted)
 
     def in_range(self, scores: Tensor) -> Tensor:
         """Limit predicted ratings to the range of the training ratings."""
