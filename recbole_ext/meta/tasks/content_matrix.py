@@ -9,7 +9,7 @@ from scipy.sparse import csr_matrix, diags, hstack
 
 
 def content_matrix(dataset: Dataset, fields: list[str], side: str = "item") -> csr_matrix:
-    """A column for each token of the fields, and one for each number.
+    """A column for each token of the fields, and one for each number of a float or vector.
 
     Tokens of a sequence share a weight of 1; numbers are standardised; RecBole's padding is 0.
 
@@ -25,12 +25,12 @@ def content_matrix(dataset: Dataset, fields: list[str], side: str = "item") -> c
     parts = []
     for field in fields:
         values = feature[field].numpy()
-        if dataset.field2type[field] == FeatureType.FLOAT:
-            parts.append(
-                csr_matrix(((values - values[1:].mean()) / (values[1:].std() or 1))[:, None])
-            )
-            continue
         values = values.reshape(len(values), -1)
+        if dataset.field2type[field] in (FeatureType.FLOAT, FeatureType.FLOAT_SEQ):
+            spread = values[1:].std(0)
+            known = (values - values[1:].mean(0)) / np.where(spread > 0, spread, 1)
+            parts.append(csr_matrix(known))
+            continue
         rows, places = values.nonzero()
         columns = values[rows, places]
         shape = (len(values), dataset.num(field))
