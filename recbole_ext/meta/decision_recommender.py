@@ -48,7 +48,7 @@ class DecisionRecommender(MetaRecommender):
             self.floor = fit_bias_floor(dataset, self.settings.user_shrinkage)
         self.tasks = TaskSettings.read(config)
         self.combination = None
-        if self.settings.combination != "none":
+        if self.settings.combination != "none" and self.judged_as_ratings:
             bias = self.floor or fit_bias_floor(dataset, self.settings.user_shrinkage)
             self.combination = Combination(bias, self.split.training_ratings, self.n_users)
 
@@ -84,7 +84,9 @@ class DecisionRecommender(MetaRecommender):
 
     def other_readings(self) -> dict[str, Predictor]:
         """Where the median is predicted the expected rating as well."""
-        return {"expected rating": self._expected} if self.settings.combination == "median" else {}
+        if self.combination is None or self.settings.combination == "mean":
+            return {}
+        return {"expected rating": self._expected}
 
     def prepare_validation(self) -> None:
         """Fit the combination to the validation tasks."""

@@ -42,7 +42,7 @@ class MetaRecommender(GeneralRecommender):
         self.split = dataset.split
         ratings = self.split.training_ratings[2]
         self.rating_range = float(ratings.min()), float(ratings.max())
-        self._clamps = config["eval_type"] == EvaluatorType.VALUE  # clamping ties ranked scores
+        self.judged_as_ratings = config["eval_type"] == EvaluatorType.VALUE
         place = torch.full((self.n_users,), -1)
         place[self.split.known.users] = torch.arange(len(self.split.known))
         self._known_place = place
@@ -170,8 +170,8 @@ class MetaRecommender(GeneralRecommender):
         return self.in_range(scores[where, slots])
 
     def in_range(self, scores: Tensor) -> Tensor:
-        """Scores within the range of the training ratings, if they are judged as ratings."""
-        return scores.clamp(*self.rating_range) if self._clamps else scores
+        """Scores within the range of the training ratings; ranked ones stay, as limits tie."""
+        return scores.clamp(*self.rating_range) if self.judged_as_ratings else scores
 
     def full_sort_predict(self, interaction: Interaction) -> Tensor:
         """Score all items for each user, from all known ratings of the user.

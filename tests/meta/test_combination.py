@@ -142,6 +142,12 @@ def test_without_validation_the_model_speaks_for_itself(cold_world: dict[str, An
     assert torch.equal(model.predict_tasks(batch), own)
 
 
+def test_lists_are_of_the_network_alone(cold_world: dict[str, Any]) -> None:
+    listing = Run("MeLU", **cold_world, metrics=["Recall"], valid_metric="Recall@10").fit().model
+    assert listing.combination is None
+    assert listing.other_readings() == {}
+
+
 def test_a_new_user_counts_as_cold(cold_world: dict[str, Any]) -> None:
     combination = Run("MeLU", **cold_world).fit().model.combination
     items = torch.tensor([[1, 2, 40]])
