@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import torch
 from implicit.als import AlternatingLeastSquares
 from recbole.config import Config
@@ -15,6 +16,7 @@ from recbole.data.dataset import Dataset
 from recbole.data.interaction import Interaction
 from recbole.model.abstract_recommender import GeneralRecommender
 from recbole.utils import InputType, ModelType
+from scipy.sparse import csr_matrix
 from torch import Tensor, nn
 
 from recbole_ext import register_model
@@ -40,8 +42,15 @@ class IALS(GeneralRecommender):
         )
         ratings = dataset.inter_matrix(form="csr").astype("float32")
         solver.fit(ratings, show_progress=False)
+        self.solver = solver
         self.register_buffer("users", torch.from_numpy(solver.user_factors))
         self.register_buffer("items", torch.from_numpy(solver.item_factors))
+
+    def fold_in(self, rows: Tensor) -> Tensor:
+        """Scores of all items for somebody new, from 1 for each rated item, shape: [n, n_items]."""
+        ratings = csr_matrix(rows.numpy())
+        users = self.solver.recalculate_user(np.arange(len(rows)), ratings)
+        return torch.from_numpy(users) @ self.items.T
 
     def calculate_loss(self, interaction: Interaction) -> Tensor:
         """Nothing is left to train."""

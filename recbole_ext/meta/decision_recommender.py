@@ -13,8 +13,9 @@ from recbole_ext.meta.adapting.factorization import item_factors
 from recbole_ext.meta.adapting.inner_loop import Weights, mean_error
 from recbole_ext.meta.adapting.inner_optimizers import Tensors
 from recbole_ext.meta.adapting.list_loss import drawn_list_loss, list_loss
-from recbole_ext.meta.decision_settings import DecisionSettings
+from recbole_ext.meta.decision_settings import DecisionSettings, RankingSettings
 from recbole_ext.meta.decisions.bias_floor import fit_bias_floor
+from recbole_ext.meta.decisions.combination import Combination
 from recbole_ext.meta.decisions.content import ContentEmbedding
 from recbole_ext.meta.decisions.decision import Decision
 from recbole_ext.meta.decisions.item_profile import ItemProfile
@@ -23,10 +24,9 @@ from recbole_ext.meta.decisions.list_decision import ListDecision, ListParts
 from recbole_ext.meta.decisions.neighbours import Neighbours, item_weights
 from recbole_ext.meta.decisions.warm_embedding import WarmEmbedding, warm_items
 from recbole_ext.meta.meta_recommender import MetaRecommender
-from recbole_ext.meta.ranking_settings import RankingSettings
 from recbole_ext.meta.task_settings import TaskSettings
 from recbole_ext.meta.tasks.dataset import ColdStartDataset
-from recbole_ext.meta.tasks.task_set import Ratings, TaskBatch
+from recbole_ext.meta.tasks.task_set import Predictor, Ratings, TaskBatch
 from recbole_ext.settings.declared import Declared
 
 
@@ -49,12 +49,17 @@ class DecisionRecommender(MetaRecommender):
         super().__init__(config, dataset)
         self.settings = DecisionSettings.read(config)
         self.inner_settings = InnerLoopSettings.read(config)
-        ranks = TaskSettings.read(config).ranks
+        self.tasks = TaskSettings.read(config)
+        ranks = self.tasks.ranks
         self.ranking = RankingSettings.read(config) if ranks else None
         self.floor = None
         if self.settings.residual and not ranks:
             self.floor = fit_bias_floor(dataset, self.settings.user_shrinkage)
         self.neighbours = self._neighbours()
+        self.combination = None
+        if self.settings.combination != "none" and self.judged_as_ratings and not ranks:
+            bias = self.floor or fit_bias_floor(dataset, self.settings.user_shrinkage)
+            self.combination = Combination(bias, self.split.training_ratings, self.n_users)
 
     @property
     def user_content(self) -> ContentEmbedding | None:
@@ -103,9 +108,39 @@ class DecisionRecommender(MetaRecommender):
             losses = drawn_list_loss(scores, drawn, query.items, given, query.mask, self.n_items)
         return losses / query.mask.sum(-1).clamp(min=1)
 
+    def answer(self, users: Tensor, items: Tensor, support: Ratings, adapted: Weights) -> Tensor:
+        """The median or mean of the rating levels; the arguments are those of the base class."""
+        scores = self.score(users, items, support, adapted)
+        if self.combination is None:
+            return scores
+        reading = self.settings.combination
+        read = self.combination.median if reading == "median" else self.combination.mean
+        return read(scores, users, items)
+
+    def other_readings(self) -> dict[str, Predictor]:
+        """Where the median is predicted the expected rating as well."""
+        if self.combination is None or self.settings.combination == "mean":
+            return {}
+        return {"expected rating": self._expected}
+
+    def prepare_validation(self) -> None:
+        """Fit the combination to the validation tasks."""
+        if self.combination is not None:
+            self.eval()
+            self.combination.fit_to_tasks(self.split, self.tasks, self._scores)
+
     def loss(self, predicted: Tensor, query: Ratings) -> Tensor:
         """Mean squared or absolute error of each task, shape: [tasks]."""
         return mean_error(predicted, query.ratings, query.mask, self.settings.outer_loss)
+
+    def _scores(self, batch: TaskBatch) -> Tensor:
+        batch = batch.to(self.device)
+        adapted = self.adapt(batch.users, batch.support)
+        return self.score(batch.users, batch.query.items, batch.support, adapted)
+
+    def _expected(self, batch: TaskBatch) -> Tensor:
+        assert self.combination is not None
+        return self.combination.mean(self._scores(batch), batch.users, batch.query.items)
 
     def content(self, dataset: ColdStartDataset, side: str) -> ContentEmbedding:
         """Embeddings of the content of one side, ``user`` or ``item``."""

@@ -73,10 +73,11 @@ class MAMO(DecisionRecommender):
         return self.query_loss(batch, adapted).mean()
 
     def other_readings(self) -> dict[str, Predictor]:
-        """For classes the most likely one; ``predict`` gives the expectation."""
-        if self.memory_settings.head == "regression":
-            return {}
-        return {"most likely class": self._most_likely}
+        """For classes the most likely one as well; ``predict`` gives the expectation."""
+        readings = super().other_readings()
+        if self.memory_settings.head == "classes":
+            readings["most likely class"] = self._most_likely
+        return readings
 
     def _start(self, users: Tensor, attention: Tensor) -> Tensors:
         bias = preference = None

@@ -43,7 +43,7 @@ class MetaRecommender(GeneralRecommender):
         self.split = dataset.split
         ratings = self.split.training_ratings[2]
         self.rating_range = float(ratings.min()), float(ratings.max())
-        self._clamps = config["eval_type"] == EvaluatorType.VALUE  # clamping ties ranked scores
+        self.judged_as_ratings = config["eval_type"] == EvaluatorType.VALUE
         place = torch.full((self.n_users,), -1)
         place[self.split.known.users] = torch.arange(len(self.split.known))
         self._known_place = place
@@ -124,6 +124,16 @@ class MetaRecommender(GeneralRecommender):
             query: the queries of the same tasks.
         """
 
+    def answer(self, users: Tensor, items: Tensor, support: Ratings, adapted: Weights) -> Tensor:
+        """What is given out as predicted ratings; the arguments and the shape of :meth:`score`."""
+        return self.score(users, items, support, adapted)
+
+    def prepare_validation(self) -> None:
+        """Called before each validation; a model may fit to the validation tasks what it answers.
+
+        Whatever the training minimises may not depend on it.
+        """
+
     @property
     def user_content(self) -> ContentEmbedding | None:
         """What describes users to the model; ``None`` for a model that knows their ratings only."""
@@ -132,7 +142,7 @@ class MetaRecommender(GeneralRecommender):
     def predict_tasks(self, batch: TaskBatch) -> Tensor:
         """Adapt to each support set, then predict the query, shape: [tasks, ratings]."""
         adapted = self.adapt(batch.users, batch.support)
-        return self.score(batch.users, batch.query.items, batch.support, adapted)
+        return self.answer(batch.users, batch.query.items, batch.support, adapted)
 
     def other_readings(self) -> dict[str, Predictor]:
         """Other predictions of the model, by name; a test reports them as well."""
@@ -170,12 +180,12 @@ class MetaRecommender(GeneralRecommender):
             batch, where = self._known(users)
         slots, padded = side_by_side(where, items, len(batch))
         adapted = self.adapt(batch.users, batch.support)
-        scores = self.score(batch.users, padded, batch.support, adapted)
+        scores = self.answer(batch.users, padded, batch.support, adapted)
         return self.in_range(scores[where, slots])
 
     def in_range(self, scores: Tensor) -> Tensor:
-        """Scores within the range of the training ratings, if they are judged as ratings."""
-        return scores.clamp(*self.rating_range) if self._clamps else scores
+        """Scores within the range of the training ratings; ranked ones stay, as limits tie."""
+        return scores.clamp(*self.rating_range) if self.judged_as_ratings else scores
 
     def full_sort_predict(self, interaction: Interaction) -> Tensor:
         """Score all items for each user, from all known ratings of the user.

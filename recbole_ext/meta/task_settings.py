@@ -133,8 +133,8 @@ class TaskSettings(Declared):
     cold_user_rule: Annotated[
         str,
         one_of(*COLD_USER_RULES),
-        "Which users are cold. `share`: a share drawn at random; `first_appearance`: the share that "
-        "appears last.",
+        "Which users are cold. `share`: a share drawn at random; `first_appearance`: the share "
+        "that appears last.",
     ] = "share"
     task: Annotated[
         str,

@@ -48,6 +48,11 @@ class MetaTrainer(Trainer):
         )
         return super().fit(loader, *args, **kwargs)
 
+    def _valid_epoch(self, *args: Any, **kwargs: Any) -> Any:
+        """Let the model fit to the validation tasks what it answers, then validate."""
+        self.model.prepare_validation()
+        return super()._valid_epoch(*args, **kwargs)
+
     def evaluate(self, eval_data: AbstractDataLoader, *args: Any, **kwargs: Any) -> Any:
         """Evaluate as RecBole's ``Trainer.evaluate`` does; a test of ratings by scenario too."""
         result = super().evaluate(eval_data, *args, **kwargs)

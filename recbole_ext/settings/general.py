@@ -215,7 +215,7 @@ OF_TRAINERS: dict[str, Check] = {
     "clip_grad_norm": _clipping,
 }
 # RecBole's own models train with these as well: not at all, or with Adam after a warning
-OF_RECBOLES_TRAINERS = {
+OF_RECBOLES_TRAINERS: dict[str, Check] = {
     **OF_TRAINERS,
     "learning_rate": partial(real, minimum=0),
     "learner": word,

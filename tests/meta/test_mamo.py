@@ -30,7 +30,7 @@ class TestRidge(MetaContract):
     """The default: memories say around which vector a user's is sought."""
 
     model = "MAMO"
-    known = {"mae": 0.8242}
+    known = {"mae": 0.7741}
 
 
 class TestGradient(MetaContract):
@@ -38,7 +38,7 @@ class TestGradient(MetaContract):
 
     model = "MAMO"
     settings = {"inner_solver": "gradient", "inner_batch_size": 3, "inner_optimizer": "adam"}
-    known = {"mae": 0.8264}
+    known = {"mae": 0.7782}
 
 
 class TestPaper(MetaContract):

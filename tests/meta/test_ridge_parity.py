@@ -51,7 +51,8 @@ def tasks(batch: TaskBatch) -> list[tuple[int, Array, Array, tuple[Array, Array]
 
 @pytest.mark.parametrize("model", ["MeLU", "MAMO"])
 def test_the_default_model_is_its_reference(world: dict[str, Any], model: str) -> None:
-    run = Run(model, **world, epochs=4, user_shrinkage=3.0, learning_rate=0.01).fit()
+    given = {"user_shrinkage": 3.0, "learning_rate": 0.01, "combination": "none"}
+    run = Run(model, **world, epochs=4, **given).fit()
     trained, dataset = run.model.double().eval(), run.data[0]._dataset
     if model == "MAMO":
         assert trained.feature_memory.gradients.abs().max() > 0

@@ -27,8 +27,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "learning_rate": 0.003,
         "frequency_groups": 2,
     },
-    "MeLU": {},
-    "MAMO": {},
+    "MeLU": {"combination": "none"},
+    "MAMO": {"combination": "none"},
     "ResNetMF": {"hidden_size": 4, "train_batch_size": 64, "learning_rate": 0.01},
 }
 OF_TASKS = (

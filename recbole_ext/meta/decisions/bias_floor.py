@@ -61,6 +61,7 @@ def fit_bias_floor(
     user_shrinkage: float = 5.0,
     item_shrinkage: float = 5.0,
     content_shrinkage: float = 10.0,
+    ratings: tuple[Tensor, Tensor, Tensor] | None = None,
 ) -> BiasFloor:
     """Fit the biases to the training ratings.
 
@@ -72,14 +73,16 @@ def fit_bias_floor(
         item_shrinkage: number of ratings, as predicted from the item's content, that are added to
             each item's own.
         content_shrinkage: strength of the ridge regression of the items' biases on their content.
+        ratings: users, items and ratings to fit to, instead of all training ratings; shape: [n]
+            each.
     """
-    users, items, ratings = dataset.split.training_ratings
+    users, items, values = ratings or dataset.split.training_ratings
     shrinkage = (user_shrinkage, item_shrinkage)
-    nothing = torch.zeros(dataset.item_num, dtype=ratings.dtype)
-    _, biases = item_biases(users, items, ratings, nothing, shrinkage)
+    nothing = torch.zeros(dataset.item_num, dtype=values.dtype)
+    _, biases = item_biases(users, items, values, nothing, shrinkage)
     content = content_matrix(dataset, dataset.content_fields("item"))
     counts = items.bincount(minlength=dataset.item_num).numpy()
     ridge = Ridge(content_shrinkage).fit(content, biases.numpy(), sample_weight=counts)
-    prior = torch.as_tensor(ridge.predict(content), dtype=ratings.dtype)
-    mean, biases = item_biases(users, items, ratings, prior, shrinkage)
+    prior = torch.as_tensor(ridge.predict(content), dtype=values.dtype)
+    mean, biases = item_biases(users, items, values, prior, shrinkage)
     return BiasFloor(mean, biases, user_shrinkage)

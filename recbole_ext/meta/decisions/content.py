@@ -17,7 +17,7 @@ class ContentEmbedding(nn.Module):
     """One embedding for each field, side by side.
 
     A token is embedded by a row of a table, a sequence by the mean of its tokens' rows, and a
-    number, once standardised, by a linear layer.
+    number or a vector of numbers (``float_seq``), once standardised, by a linear layer.
 
     Args:
         dataset: a part of the built dataset, its features in tensors.
@@ -46,9 +46,10 @@ class ContentEmbedding(nn.Module):
         self.embeddings = nn.ModuleList()  # by place: not every field's name may name a module
         for place, field in enumerate(fields):
             values = feature[field]
-            if dataset.field2type[field] == FeatureType.FLOAT:
+            if dataset.field2type[field] in (FeatureType.FLOAT, FeatureType.FLOAT_SEQ):
+                values = values.view(len(values), -1)
                 prepare = _standardiser(values, rows)
-                self.embeddings.append(nn.Linear(1, embedding_size))
+                self.embeddings.append(nn.Linear(values.shape[1], embedding_size))
             else:
                 seen = None if rows is None else values[rows].unique()
                 prepare = partial(_known_tokens, seen=seen)
@@ -81,6 +82,7 @@ class ContentEmbedding(nn.Module):
         Args:
             values: for each of ``fields`` either RecBole's ids (0: unknown), shape: [rows] or
                 [rows, tokens], or numbers (NaN: unknown, which counts as the mean), shape: [rows]
+                or [rows, numbers]
 
         Yields:
             The ids of the new rows, shape: [rows]
@@ -102,14 +104,14 @@ class ContentEmbedding(nn.Module):
 
 
 def _standardise(values: Tensor, mean: Tensor, spread: Tensor) -> Tensor:
-    """Numbers minus the mean, divided by the spread, shape: [rows, 1]."""
-    return ((values - mean) / spread).unsqueeze(-1)
+    """Numbers minus their means, divided by their spreads, shape: [rows, numbers]."""
+    return (values.view(len(values), -1) - mean) / spread
 
 
 def _standardiser(values: Tensor, rows: Tensor | None) -> Callable[[Tensor], Tensor]:
     known = values[1:] if rows is None else values[rows]
-    spread = known.std(correction=0)
-    return partial(_standardise, mean=known.mean(), spread=torch.where(spread > 0, spread, 1.0))
+    spread = known.std(0, correction=0)
+    return partial(_standardise, mean=known.mean(0), spread=torch.where(spread > 0, spread, 1.0))
 
 
 def _known_tokens(values: Tensor, seen: Tensor | None) -> Tensor:

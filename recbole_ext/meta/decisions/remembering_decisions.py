@@ -10,7 +10,7 @@ from recbole_ext.meta.decisions.remembered_vector import RememberedVector
 from recbole_ext.meta.decisions.ridge_decision import RidgeDecision
 
 
-class PriorRidgeDecision(RememberedVector, RidgeDecision):
+class PriorRidgeDecision(RememberedVector, RidgeDecision):  # type: ignore[misc]  # its start
     """MAMO's memories give the prior mean of a ridge regression.
 
     Args:
@@ -23,7 +23,7 @@ class PriorRidgeDecision(RememberedVector, RidgeDecision):
         self.remember_by(user_content)
 
 
-class PriorListDecision(RememberedVector, ListDecision):
+class PriorListDecision(RememberedVector, ListDecision):  # type: ignore[misc]  # its start
     """MAMO's memories give the start of a user's vector for lists.
 
     Args:

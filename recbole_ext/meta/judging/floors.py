@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from functools import partial
 
 import torch
-from sklearn.decomposition import TruncatedSVD
 from torch import Tensor
 
 from recbole_ext.meta.adapting.biases import shrunk_means
@@ -18,7 +17,8 @@ from recbole_ext.meta.adapting.factorization import item_factors
 from recbole_ext.meta.adapting.inner_loop import mean_error
 from recbole_ext.meta.adapting.ridge import ridge_weights
 from recbole_ext.meta.decisions.bias_floor import BiasFloor, fit_bias_floor
-from recbole_ext.meta.tasks.content_matrix import content_matrix
+from recbole_ext.meta.judging.boosted_floor import boosted_trees, dense_content
+from recbole_ext.meta.judging.fm_floor import factorization_machine
 from recbole_ext.meta.tasks.dataset import ColdStartDataset
 from recbole_ext.meta.tasks.task_set import Predictor, TaskBatch
 
@@ -42,7 +42,7 @@ def floors(dataset: ColdStartDataset, valid: list[TaskBatch]) -> dict[str, Predi
     users, items, ratings = dataset.split.training_ratings
     mean = ratings.mean()
     of_item = mean + shrunk_means(items, ratings - mean, dataset.item_num, 0.0)
-    content = _content(dataset)
+    content = dense_content(dataset, "item", CONTENT_COLUMNS)
     bias = _fit_biases(dataset, valid)
     residuals = bias.residuals(users, items, ratings)
     return {
@@ -68,17 +68,9 @@ def floors(dataset: ColdStartDataset, valid: list[TaskBatch]) -> dict[str, Predi
             ],
             valid,
         ),
+        "boosted trees": _best([partial(predict) for predict in boosted_trees(dataset)], valid),
+        "RecBole's FM": factorization_machine(dataset, partial(_absolute_error, batches=valid)),
     }
-
-
-def _content(dataset: ColdStartDataset) -> Tensor:
-    """The items' content in at most ``CONTENT_COLUMNS`` columns, shape: [n_items, columns]."""
-    matrix = content_matrix(dataset, dataset.content_fields("item"))
-    if matrix.shape[1] > CONTENT_COLUMNS:
-        matrix = TruncatedSVD(CONTENT_COLUMNS, random_state=0).fit_transform(matrix)
-    else:
-        matrix = matrix.toarray()
-    return torch.as_tensor(matrix, dtype=torch.float)
 
 
 def _fit_biases(dataset: ColdStartDataset, valid: list[TaskBatch]) -> BiasFloor:

@@ -1,4 +1,4 @@
-"""The content of the items as a sparse matrix, for linear models."""
+"""The content of the items or users as a sparse matrix, for linear models."""
 
 from __future__ import annotations
 
@@ -8,27 +8,29 @@ from recbole.utils import FeatureType
 from scipy.sparse import csr_matrix, diags, hstack
 
 
-def content_matrix(dataset: Dataset, fields: list[str]) -> csr_matrix:
-    """A column for each token of the items' fields, and one for each number.
+def content_matrix(dataset: Dataset, fields: list[str], side: str = "item") -> csr_matrix:
+    """A column for each token of the fields, and one for each number of a float or vector.
 
     Tokens of a sequence share a weight of 1; numbers are standardised; RecBole's padding is 0.
 
     Args:
         dataset: its features are in tensors.
-        fields: names of the items' fields.
+        fields: names of the items' or users' fields.
+        side: ``item`` or ``user``.
 
     Returns:
-        shape: [n_items, n_columns]
+        shape: [n_items or n_users, n_columns]
     """
+    feature = dataset.user_feat if side == "user" else dataset.item_feat
     parts = []
     for field in fields:
-        values = dataset.item_feat[field].numpy()
-        if dataset.field2type[field] == FeatureType.FLOAT:
-            parts.append(
-                csr_matrix(((values - values[1:].mean()) / (values[1:].std() or 1))[:, None])
-            )
-            continue
+        values = feature[field].numpy()
         values = values.reshape(len(values), -1)
+        if dataset.field2type[field] in (FeatureType.FLOAT, FeatureType.FLOAT_SEQ):
+            spread = values[1:].std(0)
+            known = (values - values[1:].mean(0)) / np.where(spread > 0, spread, 1)
+            parts.append(csr_matrix(known))
+            continue
         rows, places = values.nonzero()
         columns = values[rows, places]
         shape = (len(values), dataset.num(field))

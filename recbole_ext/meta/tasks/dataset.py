@@ -14,7 +14,7 @@ from recbole_ext.meta.tasks.splitting import ColdStartSplit, split_tasks
 from recbole_ext.seams.rating_dataset import RatingDataset
 
 TASK_FIELD = "task_id"
-_CONTENT = (FeatureType.TOKEN, FeatureType.TOKEN_SEQ, FeatureType.FLOAT)
+_CONTENT = (FeatureType.TOKEN, FeatureType.TOKEN_SEQ, FeatureType.FLOAT, FeatureType.FLOAT_SEQ)
 
 
 class ColdStartDataset(RatingDataset):
@@ -63,7 +63,7 @@ class ColdStartDataset(RatingDataset):
             raise ValueError(
                 f"dataset {self.dataset_name}: no field describes the {side}s; "
                 f"{self.config['model']} needs the file {self.dataset_name}.{side} with a token, "
-                f"token_seq or float column that load_col does not leave out"
+                f"token_seq, float or float_seq column that load_col does not leave out"
             )
         return fields
 

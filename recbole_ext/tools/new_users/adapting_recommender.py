@@ -10,7 +10,6 @@ from recbole.config import Config
 from recbole.data.dataset import Dataset
 from torch import Tensor
 
-from recbole_ext.meta.judging.by_scenario import batches
 from recbole_ext.meta.meta_recommender import MetaRecommender
 from recbole_ext.tools.new_users.raw_tables import NewUsers
 from recbole_ext.tools.new_users.recommender import Recommender
@@ -35,7 +34,7 @@ class AdaptingRecommender(Recommender):
         with self._users(users) as rows:
             ids = rows.to(model.device)
             adapted = model.adapt(ids, support)
-            return model.score(ids, items.to(model.device), support, adapted)
+            return model.answer(ids, items.to(model.device), support, adapted)
 
     @torch.no_grad()
     def all_scores(self, users: NewUsers) -> Tensor:
@@ -54,13 +53,10 @@ class AdaptingRecommender(Recommender):
     def spread(self) -> float:
         """See :class:`Recommender`; it is the RMSE of the validation tasks."""
         split = self.model.split
-        chosen = split.is_valid.nonzero().squeeze(-1)
-        errors = []
-        for batch, _ in batches(split.evaluation, chosen):
-            query = batch.query
-            found = self.model.predict_tasks(batch.to(self.model.device)).cpu()
-            errors.append((self.in_range(found) - query.ratings)[query.mask > 0])
-        return max(float(torch.cat(errors).square().mean().sqrt()), 1e-3)
+        valid = split.evaluation.batch(split.is_valid.nonzero().squeeze(-1)).to(self.model.device)
+        found = self.in_range(self.model.predict_tasks(valid))
+        errors = (found - valid.query.ratings)[valid.query.mask > 0]
+        return max(float(errors.square().mean().sqrt()), 1e-3)
 
     def _users(self, users: NewUsers) -> AbstractContextManager[Tensor]:
         """The users' rows in the model's tables while it answers, shape: [users]."""

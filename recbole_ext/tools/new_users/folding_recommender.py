@@ -46,14 +46,13 @@ class FoldingRecommender(Recommender):
 
     @torch.no_grad()
     def all_scores(self, users: NewUsers) -> Tensor:
-        """See :class:`Recommender`; without any rating a model of items on items has popularity."""
+        """See :class:`Recommender`; a model that says nothing of a user leaves popularity."""
         if self._fold_in is None:
             return self.map.space.scores(self._places(users))
-        mask = users.ratings.mask
         rows = torch.zeros(len(users), self.dataset.item_num)
-        rows.scatter_add_(1, users.ratings.items, mask)
-        nothing = mask.sum(-1, keepdim=True) == 0
-        return torch.where(nothing, self.map.popularity, self._fold_in(rows))
+        scores = self._fold_in(rows.scatter_add(1, users.ratings.items, users.ratings.mask))
+        nothing = scores.amax(-1, keepdim=True) == scores.amin(-1, keepdim=True)
+        return torch.where(nothing, self.map.popularity, scores)
 
     @property
     def spread(self) -> float:

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 from recbole.model.abstract_recommender import GeneralRecommender
-from recbole.model.general_recommender import EASE, ADMMSLIM, ItemKNN, Pop, SLIMElastic
+from recbole.model.general_recommender import ADMMSLIM, EASE, ItemKNN, Pop, SLIMElastic
 from scipy.sparse import csr_matrix
 from torch import Tensor
 
@@ -24,14 +24,15 @@ def fold_in_of(model: GeneralRecommender) -> FoldIn | None:
             returns what a ``FoldIn`` does.
 
     Returns:
-        ``None`` for a model that knows its own users only.
+        ``None`` for a model that knows its own users only. The function of ``Pop``, which says
+        nothing of a user, gives the same score to all items.
     """
     own: FoldIn | None = getattr(model, "fold_in", None)
     if own is not None:
         return own
     known: Any = model
     if isinstance(model, Pop):
-        return lambda rows: known.item_cnt.view(1, -1).float().cpu().expand(len(rows), -1)
+        return torch.zeros_like
     if isinstance(model, EASE | SLIMElastic):
         return lambda rows: _product(rows, known.item_similarity)
     if isinstance(model, ItemKNN) and known.method != "user":

@@ -32,7 +32,7 @@ class NewUsers:
     Attributes:
         names: the users' names in the tables.
         content: the values of each field in RecBole's format, where 0 or NaN is unknown,
-            shape: [users] or [users, tokens]
+            shape: [users], [users, tokens] or [users, numbers]
         ratings: the ratings of known items, padded, shape: [users, ratings]
         counts: the numbers of users and ratings, and of values that could not be used.
     """
@@ -111,6 +111,11 @@ def _content(dataset: Dataset, name: str, rows: pd.DataFrame, counts: Counter[st
         numbers = pd.to_numeric(raw, errors="coerce")
         counts["unknown values"] += int(numbers.isna().sum())
         return torch.tensor(numbers.to_numpy(dtype="float32"))
+    separator = dataset.config["seq_separator"]
+    if kind == FeatureType.FLOAT_SEQ:
+        vectors = [_numbers(token_of(text).split(separator), dataset.num(name)) for text in raw]
+        counts["unknown values"] += sum(int(vector.isnan().any()) for vector in vectors)
+        return torch.stack(vectors)
     ids = dataset.field2token_id[name]
 
     def find(token: Any) -> int:
@@ -120,10 +125,15 @@ def _content(dataset: Dataset, name: str, rows: pd.DataFrame, counts: Counter[st
 
     if kind == FeatureType.TOKEN:
         return torch.tensor([find(token) for token in raw], dtype=torch.long)
-    separator = dataset.config["seq_separator"]
     found = [[find(t) for t in token_of(text).split(separator)] for text in raw]
     width = max(map(len, found), default=1)
     return torch.tensor([some + [0] * (width - len(some)) for some in found], dtype=torch.long)
+
+
+def _numbers(cells: list[str], width: int) -> Tensor:
+    """A vector of numbers, NaN where there is none, shape: [width]."""
+    numbers = pd.to_numeric(pd.Series(cells, dtype="object"), errors="coerce").iloc[:width]
+    return torch.tensor(numbers.reindex(range(width)).to_numpy(dtype="float32"))
 
 
 def _ratings(

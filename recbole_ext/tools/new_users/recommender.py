@@ -79,7 +79,7 @@ class Recommender(ABC):
         """
 
     def in_range(self, scores: Tensor) -> Tensor:
-        """Limit scores to be shown; rankings use the scores before, which do not tie at a bound."""
+        """Limit scores to be shown; rankings use those before, which do not tie at a bound."""
         return scores
 
     @property
@@ -100,7 +100,8 @@ class Recommender(ABC):
         Raises:
             ValueError: if the model has the same scores for all users.
         """
-        return self.map.uncertain(users.ratings) * self.map.popularity
+        items, _, mask = users.ratings.columns
+        return self.map.uncertain(items, mask) * self.map.popularity
 
     def recommend(
         self,
@@ -137,14 +138,13 @@ class Recommender(ABC):
 
         def scored(some: NewUsers) -> tuple[Tensor, Tensor]:
             scores = self.all_scores(some).cpu()
-            by_chance = self.rates and by == "likely"
-            order = self.map.likely(scores, self.spread) if by_chance else scores
-            return order, self.in_range(scores)
+            if self.rates and by == "likely":
+                return self.map.likely(scores, self.spread), self.in_range(scores)
+            return scores, self.in_range(scores)
 
         answer = self._best(new, scored, topk, "score")
-        if not self.rates:
-            return answer
-        return Answer(answer.table.assign(spread=self.spread), answer.counts)
+        more = {"spread": self.spread} if self.rates else {}
+        return Answer(answer.table.assign(**more), answer.counts)
 
     def ask_next(
         self,

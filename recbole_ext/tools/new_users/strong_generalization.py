@@ -89,14 +89,12 @@ def list_quality(
     """
     relevant = truth.groupby(user)[item].nunique()
     hits = best.merge(truth[[user, item]].drop_duplicates(), on=[user, item])
-    found = hits.groupby(user)["rank"].agg(
-        [("hits", "size"), ("gain", lambda ranks: float(_discounts(ranks.to_numpy()).sum()))]
-    )
-    found = found.reindex(relevant.index, fill_value=0)
+    hits["gain"] = _discounts(hits["rank"].to_numpy())
+    found = hits.groupby(user)["gain"].agg(["size", "sum"]).reindex(relevant.index, fill_value=0)
     most = _discounts(np.arange(1, topk + 1)).cumsum()[relevant.clip(upper=topk).to_numpy() - 1]
     return {
-        f"recall@{topk}": float((found["hits"] / relevant).mean()),
-        f"ndcg@{topk}": float((found["gain"].to_numpy() / most).mean()),
+        f"recall@{topk}": float((found["size"] / relevant).mean()),
+        f"ndcg@{topk}": float((found["sum"].to_numpy() / most).mean()),
     }
 
 

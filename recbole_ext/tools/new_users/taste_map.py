@@ -11,7 +11,6 @@ from recbole.data.interaction import Interaction
 from recbole.model.abstract_recommender import GeneralRecommender
 from torch import Tensor
 
-from recbole_ext.meta.tasks.task_set import Ratings
 from recbole_ext.tools.new_users.taste_space import TasteSpace, taste_space
 
 MOST_USERS = 4000  # the most users whose scores make the space
@@ -62,11 +61,12 @@ class TasteMap:
         counts = items.bincount(minlength=self._dataset.item_num)
         return counts / max(self._dataset.user_num - 1, 1)
 
-    def uncertain(self, ratings: Ratings) -> Tensor:
+    def uncertain(self, items: Tensor, mask: Tensor) -> Tensor:
         """The variance of each item's score that is left when some are rated.
 
         Args:
-            ratings: the ratings of new users, shape: [users, ratings]
+            items: the items that new users have rated, shape: [users, ratings]
+            mask: 1 for a rating, 0 for padding, shape: [users, ratings]
 
         Returns:
             shape: [users, n_items]
@@ -80,7 +80,7 @@ class TasteMap:
                 f"{type(self._model).__name__} has the same list for everybody, so that there is "
                 "nothing to ask; it recommends without"
             )
-        rows = axes[ratings.items] * ratings.mask.unsqueeze(-1)
+        rows = axes[items] * mask.unsqueeze(-1)
         precision = rows.mT @ rows / self.noise + torch.diag(1 / variance)
         return (axes.mT * torch.linalg.solve(precision, axes.mT)).sum(1)
 
