@@ -274,6 +274,13 @@ def main() -> None:
     if not arguments.table:
         run_all(arguments.protocol, arguments.jobs, given)
     protocol, done = read_protocol(arguments.protocol), read_lines(results_of(arguments.protocol))
+    if "new_users" in protocol:
+        chosen = {group: chosen_runs(protocol, done, group) for group in groups_of(protocol)}
+        named = {
+            label_of(g, groups_of(protocol)[g], runs[0]): runs for g, runs in chosen.items() if runs
+        }
+        print(new_users.tables(named, spread))
+        return
     print(table(protocol, done))
     for metric in protocol.get("scenario_metrics", []):
         print("\n" + scenario_table(protocol, done, metric))

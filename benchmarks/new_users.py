@@ -8,6 +8,7 @@ table. The validation users select the best of a grid. Neither is in the files t
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from statistics import mean
 from typing import Any, NamedTuple
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from recbole.config import Config
+from tabulate import tabulate
 
 from recbole_ext.tools.new_users import judge, load
 
@@ -45,7 +47,8 @@ def leave_out(settings: dict[str, Any], wanted: dict[str, Any], seed: int, folde
         seed: draws the users.
         folder: the new ``data_path``.
     """
-    config = Config("Pop", settings["dataset"], config_dict={**settings, "model": None})
+    where = {key: settings[key] for key in ("data_path", "TIME_FIELD") if key in settings}
+    config = Config("Pop", settings["dataset"], config_dict=where)
     name, source = config["dataset"], Path(config["data_path"])
     target = folder / NAME
     target.mkdir(parents=True)
@@ -87,6 +90,28 @@ def judged(checkpoint: str, parts: Parts, wanted: dict[str, Any], seed: int) -> 
         "best_valid_score": mean(rows["valid"][f"ndcg@{TOPK}"]),
         "valid_score_bigger": True,
     }
+
+
+def tables(groups: dict[str, list[dict[str, Any]]], spread: Callable[[list[float]], str]) -> str:
+    """A table for each measure: a row for each group, a column for each number of given ratings.
+
+    Args:
+        groups: the results of each group, one for each seed.
+        spread: writes the mean and the standard deviation of some values.
+    """
+    texts = []
+    for measure in (f"recall@{TOPK}", f"ndcg@{TOPK}", "mae"):
+        rows, given = [], []
+        for group, runs in groups.items():
+            found = [[row.get(measure) for row in run["by_given"]] for run in runs]
+            if not found or None in found[0]:
+                continue
+            given = [str(row["given"]) for row in runs[0]["by_given"]]
+            cells = [spread(list(values)) for values in zip(*found, strict=True)]
+            rows.append([group, str(len(runs)), *cells])
+        headers = [f"{measure}, of so many given", "seeds", *given]
+        texts.append(tabulate(rows, headers, disable_numparse=True, tablefmt="github"))
+    return "\n\n".join(texts)
 
 
 def _read(path: Path) -> pd.DataFrame:

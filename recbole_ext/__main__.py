@@ -16,6 +16,7 @@ COMMANDS = {
     "plot": ("plot", "draw the learning curves of several runs in one picture"),
     "report": ("report.writing", "write one page about one or several runs"),
     "recommend": ("recommend", "recommend items to people that the data never saw"),
+    "judge": ("judge", "judge a checkpoint by people that the data never saw"),
     "ask": ("ask", "say which items to ask new users about"),
     "demo": ("demo.serving", "serve a page that asks for ratings and shows the list change"),
 }

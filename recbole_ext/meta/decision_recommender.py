@@ -108,9 +108,8 @@ class DecisionRecommender(MetaRecommender):
             losses = drawn_list_loss(scores, drawn, query.items, given, query.mask, self.n_items)
         return losses / query.mask.sum(-1).clamp(min=1)
 
-    def answer(self, users: Tensor, items: Tensor, support: Ratings, adapted: Weights) -> Tensor:
+    def answer(self, scores: Tensor, users: Tensor, items: Tensor) -> Tensor:
         """The median or mean of the rating levels; the arguments are those of the base class."""
-        scores = self.score(users, items, support, adapted)
         if self.combination is None:
             return scores
         reading = self.settings.combination

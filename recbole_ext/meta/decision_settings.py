@@ -133,7 +133,7 @@ class RankingSettings(Declared):
     item_content: Annotated[
         bool,
         FLAG,
-        "Whether an item's vector also depends on the item's content, for `task: ranking`.",
+        "Whether an item's vector depends on its content as well, for `task: ranking`.",
     ] = True
     content_start: Annotated[
         bool,

@@ -124,9 +124,15 @@ class MetaRecommender(GeneralRecommender):
             query: the queries of the same tasks.
         """
 
-    def answer(self, users: Tensor, items: Tensor, support: Ratings, adapted: Weights) -> Tensor:
-        """What is given out as predicted ratings; the arguments and the shape of :meth:`score`."""
-        return self.score(users, items, support, adapted)
+    def answer(self, scores: Tensor, users: Tensor, items: Tensor) -> Tensor:
+        """What is given out in place of scores, as predicted ratings, shape: [tasks, items].
+
+        Args:
+            scores: shape: [tasks, items]
+            users: shape: [tasks]
+            items: shape: [tasks, items]
+        """
+        return scores
 
     def prepare_validation(self) -> None:
         """Called before each validation; a model may fit to the validation tasks what it answers.
@@ -142,7 +148,8 @@ class MetaRecommender(GeneralRecommender):
     def predict_tasks(self, batch: TaskBatch) -> Tensor:
         """Adapt to each support set, then predict the query, shape: [tasks, ratings]."""
         adapted = self.adapt(batch.users, batch.support)
-        return self.answer(batch.users, batch.query.items, batch.support, adapted)
+        scores = self.score(batch.users, batch.query.items, batch.support, adapted)
+        return self.answer(scores, batch.users, batch.query.items)
 
     def other_readings(self) -> dict[str, Predictor]:
         """Other predictions of the model, by name; a test reports them as well."""
@@ -180,7 +187,8 @@ class MetaRecommender(GeneralRecommender):
             batch, where = self._known(users)
         slots, padded = side_by_side(where, items, len(batch))
         adapted = self.adapt(batch.users, batch.support)
-        scores = self.answer(batch.users, padded, batch.support, adapted)
+        scores = self.score(batch.users, padded, batch.support, adapted)
+        scores = self.answer(scores, batch.users, padded)
         return self.in_range(scores[where, slots])
 
     def in_range(self, scores: Tensor) -> Tensor:
@@ -198,7 +206,9 @@ class MetaRecommender(GeneralRecommender):
         """
         batch, where = self._known(interaction[self.USER_ID])
         adapted = self.adapt(batch.users, batch.support)
-        return self.score_all(batch.users, batch.support, adapted)[where].view(-1)
+        scores = self.score_all(batch.users, batch.support, adapted)
+        every = torch.arange(self.n_items, device=self.device).expand(len(scores), -1)
+        return self.answer(scores, batch.users, every)[where].view(-1)
 
     def _tasks(self, tasks: TaskSet, ids: Tensor) -> tuple[TaskBatch, Tensor]:
         """A batch of the distinct tasks among ``ids``, and the place of each id in it."""

@@ -7,7 +7,7 @@ import argparse
 import pandas as pd
 from tabulate import tabulate
 
-from recbole_ext.tools.new_users import Answer, Recommender, load, read_atomic
+from recbole_ext.tools.new_users import ORDERS, Answer, Recommender, load, read_atomic
 
 DESCRIPTION = """\
 Recommend items to people that the data of a checkpoint never saw.
@@ -15,6 +15,8 @@ Recommend items to people that the data of a checkpoint never saw.
     recbole-ext recommend saved/MeLU-….pth --users new.user --ratings new.inter --topk 10
 
 The files are atomic files with the data's own columns. Items that a user has rated are not shown.
+A list begins with what a user is likely to meet and to like; --by rating puts first what has the
+highest predicted rating, if the model predicts ratings.
 """
 TAKES_SETTINGS = False
 Tables = tuple[pd.DataFrame | None, pd.DataFrame | None]
@@ -24,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the checkpoint, the users and the length of the list."""
     add_new_user_arguments(parser)
     parser.add_argument("--topk", type=int, default=10, help="number of items for each user")
+    parser.add_argument("--by", choices=list(ORDERS), help="what the list is ordered by")
 
 
 def main(options: argparse.Namespace) -> str:
@@ -32,7 +35,9 @@ def main(options: argparse.Namespace) -> str:
         raise ValueError("give --users, --ratings or both")
     recommender = load(options.checkpoint)
     users, ratings = tables_of(options, recommender)
-    return answer_text(recommender.recommend(users, ratings, topk=options.topk), options.output)
+    answer = recommender.recommend(users, ratings, topk=options.topk, by=options.by)
+    order = ORDERS[options.by or "likely"]
+    return f"{answer_text(answer, options.output)}\nordered by: {order}"
 
 
 def add_new_user_arguments(parser: argparse.ArgumentParser) -> None:

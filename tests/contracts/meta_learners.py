@@ -71,7 +71,7 @@ class MetaContract(ModelContract):
             support = split.known.batch(torch.arange(6)).support
             adapted = run.model.adapt(users, support)
             some = torch.tensor([[1, 5, 9]]).expand(6, -1)
-            wanted = run.model.answer(users, some, support, adapted)
+            wanted = run.model.answer(run.model.score(users, some, support, adapted), users, some)
         found = scores.view(6, run.model.n_items)[:, [1, 5, 9]]
         torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
 
@@ -87,7 +87,8 @@ class MetaContract(ModelContract):
             run.model.predict(rows)
             users = torch.tensor([stranger])
             start = run.model.adapt(users, nothing)
-            wanted = run.model.answer(users, rows["item_id"].unsqueeze(0), nothing, start)
+            items = rows["item_id"].unsqueeze(0)
+            wanted = run.model.answer(run.model.score(users, items, nothing, start), users, items)
         torch.testing.assert_close(found, wanted[0].clamp(*run.model.rating_range))
         assert sum("no support set" in record.message for record in caplog.records) == 1
 

@@ -85,7 +85,7 @@ def test_two_opposite_tastes_are_told_apart_by_five_ratings_and_by_nothing_else(
     [
         ("inner_steps", 0, "inner_steps must be a whole number of at least 1, got 0"),
         ("inner_learning_rate", 0.0, "inner_learning_rate must be a number above 0"),
-        ("inner_solver", "adam", "inner_solver must be one of ridge, gradient; got 'adam'"),
+        ("inner_solver", "adam", "inner_solver must be one of ridge, gradient, sum; got 'adam'"),
         ("outer_loss", "huber", "outer_loss must be one of absolute, squared"),
         ("mlp_hidden_size", 64, "mlp_hidden_size must be a list of whole numbers, got 64"),
         ("mlp_hidden_size", [64, 0], "mlp_hidden_size must be a whole number of at least 1, got 0"),

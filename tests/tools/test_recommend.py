@@ -24,7 +24,7 @@ def test_recommend_and_ask_answer_for_each_user(
     assert main(["recommend", *given, "--output=best.tsv"]) == 0
     assert "users 2" in capsys.readouterr().out
     table = pd.read_csv("best.tsv", sep="\t")
-    assert list(table) == ["user_id", "rank", "item_id", "score", "genre"]
+    assert list(table) == ["user_id", "rank", "item_id", "score", "genre", "spread"]
     assert table["user_id"].tolist() == ["ann"] * 3 + ["bob"] * 3
     assert main(["ask", *given]) == 0
     assert "worth" in capsys.readouterr().out

@@ -102,7 +102,7 @@ class ListDecision(nn.Module):
             support: the support sets of the tasks, of which only the items count.
             targets: unused.
         """
-        count = support.mask.sum(-1, keepdim=True)
+        count = support.mask.sum(-1, keepdim=True).to(start[0].dtype)
         vector = start[0] / (1 + count) ** softplus(self.fading)
         if self.traces is not None:
             given = (self.traces(support.items) * support.mask.unsqueeze(-1)).sum(1)

@@ -10,10 +10,10 @@ from recbole_ext.meta.meta_recommender import MetaRecommender
 from recbole_ext.tools.new_users.adapting_recommender import AdaptingRecommender
 from recbole_ext.tools.new_users.atomic_table import read_atomic
 from recbole_ext.tools.new_users.folding_recommender import FoldingRecommender
-from recbole_ext.tools.new_users.recommender import Answer, Recommender
-from recbole_ext.tools.new_users.strong_generalization import judge
+from recbole_ext.tools.new_users.recommender import ORDERS, Answer, Recommender
+from recbole_ext.tools.new_users.strong_generalization import GIVEN, judge
 
-__all__ = ["Answer", "Recommender", "judge", "load", "read_atomic"]
+__all__ = ["GIVEN", "ORDERS", "Answer", "Recommender", "judge", "load", "read_atomic"]
 
 
 def load(checkpoint: str | Path) -> Recommender:

@@ -34,7 +34,8 @@ class AdaptingRecommender(Recommender):
         with self._users(users) as rows:
             ids = rows.to(model.device)
             adapted = model.adapt(ids, support)
-            return model.answer(ids, items.to(model.device), support, adapted)
+            asked = items.to(model.device)
+            return model.answer(model.score(ids, asked, support, adapted), ids, asked)
 
     @torch.no_grad()
     def all_scores(self, users: NewUsers) -> Tensor:
