@@ -2,10 +2,11 @@
 
     python benchmarks/meta_tasks.py --json tasks.json
 
-The tasks are random and like those of ml-1m, with 13 to 100 ratings. Both the published models
-(``preset: paper``) and the defaults are measured. Only the published models are compared with the
-loop (``per_user.py``), which does the same work on a sample of the tasks. Training consists of
-loading, loss, gradient and optimiser step; evaluation predicts the ratings of the queries.
+The tasks are random and like those of ml-1m, with 13 to 100 ratings. The published models
+(``preset: paper``), the defaults and the defaults with ``task: ranking`` are measured. Only the
+published models are compared with the loop (``per_user.py``), which does the same work on a sample
+of the tasks. Training consists of loading, loss, gradient and optimiser step; evaluation predicts
+the ratings or scores of the queries.
 """
 
 from __future__ import annotations
@@ -37,16 +38,20 @@ USERS, ITEMS = 1500, 3706
 TASKS, LOOPED = 1024, 16  # tasks per turn of the model and of the loop
 TURNS = 3
 BATCHES = (32, 128)
-PRESETS = ("paper", None)
+# The settings of each variant; only the first one has a loop beside it.
+VARIANTS: dict[str, dict[str, str]] = {
+    "paper": {"preset": "paper"},
+    "default": {},
+    "task: ranking": {"task": "ranking"},
+}
 
 
 class Bench:
     """A model and its tasks."""
 
-    def __init__(self, folder: str, name: str, preset: str | None, batch_size: int) -> None:
+    def __init__(self, folder: str, name: str, variant: str, batch_size: int) -> None:
         settings = {"data_path": folder, "train_batch_size": batch_size, "state": "ERROR"}
-        if preset is not None:
-            settings["preset"] = preset
+        settings |= VARIANTS[variant]
         config = Config(name, "tasks", config_dict=settings)
         init_seed(config["seed"], config["reproducibility"])
         train_data, _, _ = data_preparation(config, create_dataset(config))
@@ -96,8 +101,7 @@ class Bench:
             start = self.model.start(batch.users)
             adapted = self.model.adapt_from(start, batch.users, batch.support)
             marks.append(perf_counter())
-            scores = self.model.score(batch.users, batch.query.items, batch.support, adapted)
-            loss = self.model.loss(scores, batch.query).mean()
+            loss = self.model.query_loss(batch, adapted).mean()
             marks.append(perf_counter())
             loss.backward()
             marks.append(perf_counter())
@@ -130,12 +134,12 @@ def _empty(masks: list[torch.Tensor]) -> float:
     return 1 - sum(m.sum().item() for m in masks) / sum(m.numel() for m in masks)
 
 
-def measure(folder: str, name: str, preset: str | None, batch_size: int, turns: int) -> dict:
+def measure(folder: str, name: str, variant: str, batch_size: int, turns: int) -> dict:
     """Users per second of the model and of the loop, with padding and phases."""
-    bench = Bench(folder, name, preset, batch_size)
+    bench = Bench(folder, name, variant, batch_size)
     cases: dict[str, Callable[[], Any]] = {"train": bench.train, "evaluate": bench.predict}
     count = dict.fromkeys(cases, TASKS)
-    if preset is not None:
+    if variant == "paper":
         loop = LOOPS[name](bench.model)
         bench.model.train()
         drawn = next(
@@ -175,13 +179,13 @@ def main() -> None:
         write_tasks(Path(folder, "tasks"), USERS, ITEMS)
         for threads in thread_counts(given.quick):
             for name in LOOPS:
-                for preset in PRESETS[:1] if given.quick else PRESETS:
+                for variant in list(VARIANTS)[: 1 if given.quick else None]:
                     for size in BATCHES[-1:] if given.quick else BATCHES:
-                        what = (folder, name, preset, size, turns)
+                        what = (folder, name, variant, size, turns)
                         found, peak = apart(threads, measure, *what)
-                        key = f"{name} {preset or 'default'} {size} {threads}"
+                        key = f"{name} {variant} {size} {threads}"
                         raw[key] = {**found, "MB": peak}
-                        rows.append(_row(name, preset, size, threads, found, peak))
+                        rows.append(_row(name, variant, size, threads, found, peak))
                         split.append([key, *(f"{1000 * s:.0f}" for s in found["phases"].values())])
     columns = ["", "settings", "users a batch", "threads", "trained/s", "loop", "ratio"]
     columns += ["evaluated/s", "loop", "ratio", "padding", "MB"]
@@ -194,11 +198,9 @@ def main() -> None:
     write(given.json, ratios, raw)
 
 
-def _row(
-    name: str, preset: str | None, size: int, threads: int, found: dict, peak: float
-) -> list[Any]:
+def _row(name: str, variant: str, size: int, threads: int, found: dict, peak: float) -> list[Any]:
     rates = found["users a second"]
-    row: list[Any] = [name, preset or "default", size, threads]
+    row: list[Any] = [name, variant, size, threads]
     for ours, loop in (("train", "loop trains"), ("evaluate", "loop evaluates")):
         row.append(round(rates[ours]))
         beside = rates.get(loop)

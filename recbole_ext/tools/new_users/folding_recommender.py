@@ -54,6 +54,12 @@ class FoldingRecommender(Recommender):
         nothing = scores.amax(-1, keepdim=True) == scores.amin(-1, keepdim=True)
         return torch.where(nothing, self.map.popularity, scores)
 
+    def chances(self, users: NewUsers) -> Tensor:
+        """See :class:`Recommender`; a model that was trained by a softmax says it itself."""
+        if self.config["loss"] == "softmax":
+            return self.all_scores(users).softmax(-1)
+        return super().chances(users)
+
     @property
     def spread(self) -> float:
         """See :class:`Recommender`."""

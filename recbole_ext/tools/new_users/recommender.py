@@ -94,14 +94,21 @@ class Recommender(ABC):
     def worth_asking(self, users: NewUsers) -> Tensor:
         """How much a rating of each item would reveal of each user, shape: [users, n_items].
 
-        It is the uncertainty of the item's score that the answers so far have left, times the share
-        of users who know the item.
+        For ratings it is the uncertainty that the answers so far have left, times the item's share
+        of users. For lists items are drawn by the chance that the user knows them, so that the
+        answers are a fair sample of the user's items, as in training.
 
         Raises:
             ValueError: if the model has the same scores for all users.
         """
         items, _, mask = users.ratings.columns
-        return self.map.uncertain(items, mask) * self.map.popularity
+        uncertain = self.map.uncertain(items, mask)
+        asked = uncertain * self.map.popularity
+        return asked if self.rates else self.chances(users) * self.map.luck
+
+    def chances(self, users: NewUsers) -> Tensor:
+        """How likely each user knows each item, up to a factor, shape: [users, n_items]."""
+        return self.map.popularity.expand(len(users), -1)
 
     def recommend(
         self,
@@ -116,8 +123,8 @@ class Recommender(ABC):
             users: the users' fields, a row for each user.
             ratings: the users' ratings, a row for each rating.
             topk: the number of items.
-            by: ``likely`` puts first what a user is likely to meet and like, ``rating`` what has
-                the highest predicted rating; the latter is for models of ratings only.
+            by: ``likely`` begins with what a user is likely to meet and like, ``rating`` with the
+                highest predicted rating, which only models of ratings have.
 
         Returns:
             ``topk`` rows for each user, with user, rank, item, score and the item's own columns.
@@ -130,10 +137,8 @@ class Recommender(ABC):
         """
         by = choice({"by": by or "likely"}, "by", list(ORDERS))
         if by == "rating" and not self.rates:
-            raise ValueError(
-                f"by: {type(self.model).__name__} was trained for lists and predicts no ratings; "
-                "leave by out"
-            )
+            name = type(self.model).__name__
+            raise ValueError(f"by: {name} was trained for lists and predicts no ratings; omit it")
         new = self._read(users, ratings)
 
         def scored(some: NewUsers) -> tuple[Tensor, Tensor]:
@@ -222,28 +227,24 @@ class Recommender(ABC):
     def _best(self, new: NewUsers, scored: Scored, topk: int, name: str) -> Answer:
         """The first items of each user; ``name`` is the column of the scores that are shown."""
         topk = integer({"topk": topk}, "topk", minimum=1)
+        tokens = [str(token) for token in self.dataset.field2id_token[self.item]]
         rows: list[dict[str, Any]] = []
         for at in range(0, len(new), USERS_AT_ONCE):
             some = new.part(slice(at, at + USERS_AT_ONCE))
             order, shown = scored(some)
-            order = order.clone()
-            order[:, 0] = -torch.inf
-            order.scatter_(1, some.ratings.items, -torch.inf)  # padding is item 0
+            order = order.scatter(1, some.ratings.items, -torch.inf)
+            order[:, 0] = -torch.inf  # padding
             best = order.topk(min(topk, order.shape[1]))
             values = shown.gather(1, best.indices).masked_fill(best.values == -torch.inf, torch.nan)
-            for user, found, items in zip(
-                some.names, values.tolist(), best.indices.tolist(), strict=True
-            ):
-                rows += [
-                    {self.user: user, "rank": rank, self.item: self._token(item), name: value}
-                    for rank, (value, item) in enumerate(zip(found, items, strict=True), start=1)
-                    if value == value
-                ]
+            lists = zip(some.names, values.tolist(), best.indices.tolist(), strict=True)
+            rows += [
+                {self.user: user, "rank": rank, self.item: tokens[item], name: value}
+                for user, found, items in lists
+                for rank, (value, item) in enumerate(zip(found, items, strict=True), start=1)
+                if value == value
+            ]
         table = pd.DataFrame(rows, columns=[self.user, "rank", self.item, name])
         if self.item_columns is not None:
             taken = {name: f"{name} of the item" for name in table.columns}
             table = table.join(self.item_columns.rename(columns=taken), on=self.item)
         return Answer(table, new.counts)
-
-    def _token(self, item: int) -> str:
-        return str(self.dataset.id2token(self.item, item))

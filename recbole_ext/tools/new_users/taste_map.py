@@ -61,6 +61,19 @@ class TasteMap:
         counts = items.bincount(minlength=self._dataset.item_num)
         return counts / max(self._dataset.user_num - 1, 1)
 
+    @cached_property
+    def luck(self) -> Tensor:
+        """A random number for each item; the largest product with a weight is a draw by weights.
+
+        Returns:
+            shape: [n_items]
+
+        Reference:
+            Efraimidis, Spirakis. "Weighted random sampling with a reservoir." 2006.
+        """
+        random = torch.Generator().manual_seed(0)
+        return -1 / torch.rand(self._dataset.item_num, generator=random).clamp(1e-6, 1 - 1e-6).log()
+
     def uncertain(self, items: Tensor, mask: Tensor) -> Tensor:
         """The variance of each item's score that is left when some are rated.
 
