@@ -43,9 +43,7 @@ class Answer:
 
 
 class Recommender(ABC):
-    """A trained model for new users; :func:`load` makes one.
-
-    Tables of users and ratings have the column names of the model's data set.
+    """A trained model for new users; tables have the column names of its data set.
 
     Args:
         config: the config of the run.
@@ -143,9 +141,9 @@ class Recommender(ABC):
 
         def scored(some: NewUsers) -> tuple[Tensor, Tensor]:
             scores = self.all_scores(some).cpu()
-            if self.rates and by == "likely":
-                return self.map.likely(scores, self.spread), self.in_range(scores)
-            return scores, self.in_range(scores)
+            chance = self.rates and by == "likely"
+            order = self.map.likely(scores, self.spread) if chance else scores
+            return order, self.in_range(scores)
 
         answer = self._best(new, scored, topk, "score")
         more = {"spread": self.spread} if self.rates else {}
