@@ -50,7 +50,7 @@ class IALS(GeneralRecommender):
         """Scores of all items for somebody new, from 1 for each rated item, shape: [n, n_items]."""
         ratings = csr_matrix(rows.numpy())
         users = self.solver.recalculate_user(np.arange(len(rows)), ratings)
-        return torch.from_numpy(users) @ self.items.T
+        return torch.from_numpy(users) @ self.items.T.cpu()
 
     def calculate_loss(self, interaction: Interaction) -> Tensor:
         """Nothing is left to train."""

@@ -2,7 +2,8 @@
 
 A protocol with ``new_users`` says which: ``test`` and ``valid`` are shares of the users, and
 ``rule`` is ``drawn`` or ``newest`` (by the time of the first rating). The test users are in the
-table. The validation users select the best of a grid. Neither is in the files that a run reads.
+table. The validation users select the best of a grid. No rating of either is in the files that a
+run reads.
 """
 
 from __future__ import annotations

@@ -60,7 +60,12 @@ def ask_next(recommender: Recommender, open_ratings: pd.DataFrame) -> tuple[pd.D
                     found.append({user: name, item: token})
                     break
                 skipped.add((name, token))
-        answered = pd.concat([answered, open_ratings.merge(pd.DataFrame(found), on=[user, item])])
+        answered = pd.concat(
+            [
+                answered,
+                open_ratings.merge(pd.DataFrame(found, columns=[user, item]), on=[user, item]),
+            ]
+        )
     return answered, asked
 
 
@@ -122,7 +127,7 @@ def measure(dataset: str, seed: int, given: dict[str, Any]) -> list[dict[str, An
             best = lists(recommender, answered, open_ratings)
             quality = list_quality(best, truth, user, item, TOPK)
             each = asked / open_ratings[user].nunique()
-            rows.append({"model": name, "questions": kind, "asked": each, **quality})
+            rows.append({"model": name, "seed": seed, "questions": kind, "asked": each, **quality})
     return rows
 
 
@@ -131,6 +136,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])  # type: ignore[union-attr]
     parser.add_argument("dataset")
     parser.add_argument("--data_path", help="the folder that holds the dataset's folder")
+    parser.add_argument("--output", help="a .jsonl for the figures of each seed")
     parser.add_argument("--seeds", type=int, nargs="+", default=[2020, 2021, 2022])
     options = parser.parse_args()
     sys.argv = sys.argv[:1]  # RecBole reads the command line
@@ -138,7 +144,9 @@ def main() -> None:
     given = {"data_path": options.data_path} if options.data_path else {}
     found = [measure(options.dataset, seed, given) for seed in options.seeds]
     rows = pd.DataFrame([row for of_seed in found for row in of_seed])
-    names = [name for name in rows.columns if name not in ("model", "questions")]
+    if options.output:
+        rows.to_json(options.output, orient="records", lines=True)
+    names = [name for name in rows.columns if name not in ("model", "seed", "questions")]
     table = [
         [*key, *(spread(group[name].tolist()) for name in names)]
         for key, group in rows.groupby(["model", "questions"], sort=False)

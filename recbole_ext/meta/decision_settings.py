@@ -128,7 +128,7 @@ class RankingSettings(Declared):
     item_dropout: Annotated[
         float,
         real(minimum=0, below=1),
-        "The share of the items' vectors that training leaves out, for `task: ranking`.",
+        "The share of the numbers in items' vectors that training drops, for `task: ranking`.",
     ] = 0.0
     item_content: Annotated[
         bool,
@@ -153,5 +153,16 @@ class RankingSettings(Declared):
     neighbour_items: Annotated[
         int,
         whole(1),
-        "The most items for which `neighbour_weight` counts. Its matrix has that number squared.",
-    ] = 20000
+        "The most items for which `neighbour_weight` counts. A matrix of that many rows and columns "
+        "is inverted each time that the model is made or loaded.",
+    ] = 10000
+
+    def check(self, config: Settings) -> None:
+        """Refuse a user's vector that nothing can move."""
+        remembers = config["memory_slots"] is not None  # MAMO
+        moved = config["rated_items"] or self.content_start or remembers
+        if config["task"] == "ranking" and config["inner_solver"] == "sum" and not moved:
+            raise ValueError(
+                "inner_solver: sum needs rated_items: True or content_start: True; without either "
+                "the list is the same for everybody"
+            )

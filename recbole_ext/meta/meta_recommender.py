@@ -48,6 +48,7 @@ class MetaRecommender(GeneralRecommender):
         place[self.split.known.users] = torch.arange(len(self.split.known))
         self._known_place = place
         self._warned = False
+        self._support_sizes = TaskSettings.read(config).support_sizes  # 0 is then meant
 
     @classmethod
     def check_hyperparameters(cls, config: Settings) -> None:
@@ -222,7 +223,7 @@ class MetaRecommender(GeneralRecommender):
         batch = self.split.known.batch(place.clamp(min=0))
         unknown = place < 0
         if unknown.any():
-            if not self._warned:
+            if not self._warned and 0 not in self._support_sizes:
                 getLogger().warning(
                     "some users have no support set; they are scored by the meta-initialisation "
                     "(said once)"

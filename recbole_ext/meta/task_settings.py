@@ -67,7 +67,7 @@ class TaskSettings(Declared):
         "The column of the .inter file that names the scenario. It holds W-W, W-C, C-W or C-C "
         "(warm or cold user, warm or cold item); without it the rules below decide.",
     ]
-    cold_user_ratio: Annotated[float, SHARE, "The share of users that are cold, drawn at random."]
+    cold_user_ratio: Annotated[float, SHARE, "The share of cold users, by cold_user_rule."]
     cold_item_rule: Annotated[
         str,
         one_of(*COLD_ITEM_RULES),
@@ -86,7 +86,8 @@ class TaskSettings(Declared):
     task_ratings: Annotated[
         tuple[int, int],
         Kind(_interval, "list", "two whole numbers"),
-        "The least and the most ratings of a task. A task is a user's ratings in one scenario.",
+        "The least and the most ratings of a task. A task is a user's ratings in one scenario. For "
+        "`task: ranking` the least is of those that are judged, the most of what is trained on.",
     ]
     query_size: Annotated[
         int,

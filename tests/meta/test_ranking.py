@@ -185,6 +185,13 @@ def test_lists_follow_what_is_given(model: str, settings: dict[str, Any], tmp_pa
     assert run.test()["ndcg@10"] > 0.95
 
 
+def test_cold_users_with_one_rating_are_no_tasks(world: dict[str, Any]) -> None:
+    with pytest.raises(
+        ValueError, match="task: ranking: no cold user has 500 ratings; raise cold_"
+    ):
+        Run("MeLU", **world, task_ratings=[500, 1000])
+
+
 def test_a_run_resumes_exactly(world: dict[str, Any]) -> None:
     whole = Run("MAMO", **world).fit()
     first = Run("MAMO", **{**world, "epochs": 2}).fit()

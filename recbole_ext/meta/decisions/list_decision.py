@@ -27,7 +27,7 @@ class ListParts(NamedTuple):
         content: embeddings of the items' content, which a linear layer adds to ``own``.
         user_content: embeddings of the users' content, from which a user's vector starts.
         inner: the settings of gradient steps on the support set.
-        left_out: the share of the items' vectors that training leaves out.
+        left_out: the share of the numbers in the items' vectors that training leaves out.
     """
 
     popularity: Tensor

@@ -11,12 +11,10 @@ from recbole_ext.meta.tasks.task_set import Ratings
 
 
 class Neighbours(nn.Module):
-    """The sum of the given items' rows in a matrix of weights from items to items.
-
-    The sum counts more with each item that is given: times the square root of their number.
+    """Scores ``scale · √k · Σ_j B_j`` over the ``k`` given items, with weights from items to items.
 
     Args:
-        weights: shape: [n_items, n_items]
+        weights: B, shape: [n_items, n_items]
         scale: the factor of the sum.
     """
 
@@ -51,8 +49,9 @@ def item_weights(users: Tensor, items: Tensor, n_items: int, strength: float) ->
     """
     ones = np.ones(len(users))
     rated = csr_matrix((ones, (users.numpy(), items.numpy())), (int(users.max()) + 1, n_items))
-    gram = (rated.T @ rated).toarray() + strength * np.eye(n_items)
-    inverse = np.linalg.inv(gram)
-    weights = -inverse / np.diag(inverse)
+    weights = (rated.T @ rated).toarray()
+    weights[np.diag_indices(n_items)] += strength
+    weights = np.linalg.inv(weights)
+    weights /= -np.diag(weights).copy()
     np.fill_diagonal(weights, 0.0)
     return torch.as_tensor(weights, dtype=torch.get_default_dtype())

@@ -78,6 +78,11 @@ def split_tasks(
     least, most = settings.task_ratings
     roles = _roles_for_lists if settings.ranks else _roles_for_ratings
     support, query, training = roles(scenarios[order], counts[owner], place, owner, settings)
+    if settings.ranks and not query.any():
+        raise ValueError(
+            f"task: ranking: no cold user has {max(least, 2)} ratings; raise cold_user_ratio or "
+            f"lower task_ratings, whose least is {least}"
+        )
     if not training.any() or not query.any():
         raise ValueError(
             f"task_ratings: no user has between {least} and {most} ratings in one scenario; the "
@@ -133,7 +138,7 @@ def _roles_for_lists(
     scenarios: Tensor, counts: Tensor, place: Tensor, owner: Tensor, settings: TaskSettings
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The same for lists: warm users are trained on, and cold ones have some ratings given."""
-    judged = (scenarios != WARM) & (counts > 1)
+    judged = (scenarios != WARM) & (counts >= max(settings.task_ratings[0], 2))
     sizes = torch.as_tensor(settings.support_sizes)
     _, turn = owner[judged].unique(return_inverse=True)
     given = torch.zeros_like(place)

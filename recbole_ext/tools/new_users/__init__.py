@@ -10,8 +10,9 @@ from recbole_ext.meta.meta_recommender import MetaRecommender
 from recbole_ext.tools.new_users.adapting_recommender import AdaptingRecommender
 from recbole_ext.tools.new_users.atomic_table import read_atomic
 from recbole_ext.tools.new_users.folding_recommender import FoldingRecommender
-from recbole_ext.tools.new_users.recommender import ORDERS, Answer, Recommender
+from recbole_ext.tools.new_users.recommender import Answer, Recommender
 from recbole_ext.tools.new_users.strong_generalization import GIVEN, judge
+from recbole_ext.tools.new_users.taste_map import ORDERS
 
 __all__ = ["GIVEN", "ORDERS", "Answer", "Recommender", "judge", "load", "read_atomic"]
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from recbole_ext.meta.meta_recommender import MetaRecommender
 from recbole_ext.tools.new_users.raw_tables import NewUsers
-from recbole_ext.tools.new_users.recommender import Recommender
+from recbole_ext.tools.new_users.recommender import USERS_AT_ONCE, Recommender
 
 
 class AdaptingRecommender(Recommender):
@@ -43,7 +43,9 @@ class AdaptingRecommender(Recommender):
         model, support = self.model, users.ratings.to(self.model.device)
         with self._users(users) as rows:
             ids = rows.to(model.device)
-            return model.score_all(ids, support, model.adapt(ids, support))
+            scores = model.score_all(ids, support, model.adapt(ids, support))
+            every = torch.arange(model.n_items, device=model.device).expand(len(ids), -1)
+            return model.answer(scores, ids, every)
 
     def chances(self, users: NewUsers) -> Tensor:
         """See :class:`Recommender`; a model of lists says it itself."""
@@ -58,10 +60,12 @@ class AdaptingRecommender(Recommender):
     def spread(self) -> float:
         """See :class:`Recommender`; it is the RMSE of the validation tasks."""
         split = self.model.split
-        valid = split.evaluation.batch(split.is_valid.nonzero().squeeze(-1)).to(self.model.device)
-        found = self.in_range(self.model.predict_tasks(valid))
-        errors = (found - valid.query.ratings)[valid.query.mask > 0]
-        return max(float(errors.square().mean().sqrt()), 1e-3)
+        errors = []
+        for tasks in split.is_valid.nonzero().squeeze(-1).split(USERS_AT_ONCE):
+            valid = split.evaluation.batch(tasks).to(self.model.device)
+            found = self.in_range(self.model.predict_tasks(valid))
+            errors.append((found - valid.query.ratings)[valid.query.mask > 0])
+        return max(float(torch.cat(errors).square().mean().sqrt()), 1e-3)
 
     def _users(self, users: NewUsers) -> AbstractContextManager[Tensor]:
         """The users' rows in the model's tables while it answers, shape: [users]."""

@@ -50,7 +50,7 @@ class FoldingRecommender(Recommender):
         if self._fold_in is None:
             return self.map.space.scores(self._places(users))
         rows = torch.zeros(len(users), self.dataset.item_num)
-        scores = self._fold_in(rows.scatter_add(1, users.ratings.items, users.ratings.mask))
+        scores = self._fold_in(rows.scatter_add(1, users.ratings.items, users.ratings.mask)).cpu()
         nothing = scores.amax(-1, keepdim=True) == scores.amin(-1, keepdim=True)
         return torch.where(nothing, self.map.popularity, scores)
 

@@ -12,7 +12,8 @@ from recbole.model.general_recommender import ADMMSLIM, EASE, ItemKNN, Pop, SLIM
 from scipy.sparse import csr_matrix
 from torch import Tensor
 
-# Scores of all items, shape: [users, n_items], from 1 for each rated item, of the same shape
+# Scores of all items, shape: [users, n_items], from 1 for each rated item, of the same shape and on
+# the CPU
 FoldIn: TypeAlias = Callable[[Tensor], Tensor]
 
 

@@ -20,13 +20,11 @@ from recbole_ext.meta.tasks.task_set import side_by_side
 from recbole_ext.settings.reading import choice, integer
 from recbole_ext.tools.new_users.atomic_table import read_atomic
 from recbole_ext.tools.new_users.raw_tables import NewUsers, check_columns, read_new_users, token_of
-from recbole_ext.tools.new_users.taste_map import TasteMap
+from recbole_ext.tools.new_users.taste_map import ORDERS, TasteMap
 
 USERS_AT_ONCE = 128
 # The scores of all items that order a list and those that are shown, shape: [users, n_items] each
 Scored: TypeAlias = Callable[[NewUsers], tuple[Tensor, Tensor]]
-# What a list may be ordered by, and how this is said to a reader
-ORDERS = {"likely": "likely to like", "rating": "predicted rating"}
 
 
 @dataclass(frozen=True)
@@ -93,19 +91,23 @@ class Recommender(ABC):
         """How much a rating of each item would reveal of each user, shape: [users, n_items].
 
         For ratings it is the uncertainty that the answers so far have left, times the item's share
-        of users. For lists items are drawn by the chance that the user knows them, so that the
-        answers are a fair sample of the user's items, as in training.
+        of users. For lists items are drawn by :meth:`chances`, so that the answers are a fair
+        sample of the user's items, as in training.
 
         Raises:
             ValueError: if the model has the same scores for all users.
         """
+        self.map.check_tastes()
+        if not self.rates:
+            return self.chances(users) * self.map.luck
         items, _, mask = users.ratings.columns
-        uncertain = self.map.uncertain(items, mask)
-        asked = uncertain * self.map.popularity
-        return asked if self.rates else self.chances(users) * self.map.luck
+        return self.map.uncertain(items, mask) * self.map.popularity
 
     def chances(self, users: NewUsers) -> Tensor:
-        """How likely each user knows each item, up to a factor, shape: [users, n_items]."""
+        """How likely each user knows each item, up to a factor, shape: [users, n_items].
+
+        It is the item's popularity, whatever the answers, unless a softmax was trained.
+        """
         return self.map.popularity.expand(len(users), -1)
 
     def recommend(
@@ -155,7 +157,7 @@ class Recommender(ABC):
         ratings: pd.DataFrame | None = None,
         topk: int = 5,
     ) -> Answer:
-        """The items to ask a user about next; the most informative ones come first.
+        """The items to ask a user about next, the best ones first; see :meth:`worth_asking`.
 
         Args:
             users: see :meth:`recommend`.
@@ -204,8 +206,7 @@ class Recommender(ABC):
         if asked.any():
             slots, padded = side_by_side(where[asked], items[asked], len(new))
             found[asked] = self.in_range(self.scores(new, padded)[where[asked], slots]).cpu()
-        unknown = int((items == 0).sum())
-        counts = {**new.counts, "unknown items asked for": unknown}
+        counts = {**new.counts, "unknown items asked for": int((items == 0).sum())}
         return Answer(pairs.assign(score=found.numpy()), counts)
 
     @cached_property

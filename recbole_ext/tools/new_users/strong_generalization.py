@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from recbole_ext.settings.reading import integer, integers
+from recbole_ext.tools.new_users.raw_tables import check_columns, token_of
 from recbole_ext.tools.new_users.recommender import Recommender
 
 GIVEN = (0, 1, 3, 5, 10, 20)
@@ -30,7 +31,8 @@ def judge(
     """Judge a model by new users: some of their ratings are given, the others are the truth.
 
     All ratings count as relevant, whatever their values. Items that the model does not know are
-    left out of both. A user with no more ratings than are given takes no part in that row.
+    left out of both, and of several ratings of an item the last one counts. A user with no more
+    ratings than are given takes no part in that row.
 
     Args:
         recommender: a trained model, from :func:`recbole_ext.tools.new_users.load`.
@@ -104,9 +106,12 @@ def _discounts(ranks: NDArray[Any]) -> NDArray[np.float64]:
 
 def _known(recommender: Recommender, ratings: pd.DataFrame) -> pd.DataFrame:
     """The ratings of items that the model knows, with users and items as text."""
-    known = recommender.dataset.field2token_id[recommender.item]
-    ratings = ratings.astype({recommender.user: str, recommender.item: str})
-    return ratings[ratings[recommender.item].isin(set(known))]
+    user, item = recommender.user, recommender.item
+    check_columns("ratings", ratings, [user, item, *filter(None, [recommender.value])])
+    known = recommender.dataset.field2token_id[item]
+    named = {user: ratings[user].astype(str), item: ratings[item].map(token_of)}
+    ratings = ratings.assign(**named).drop_duplicates([user, item], keep="last")
+    return ratings[ratings[item].isin(set(known))]
 
 
 def _people(
@@ -116,4 +121,5 @@ def _people(
     names = pd.DataFrame({recommender.user: truth[recommender.user].unique()})
     if users is None:
         return names
+    check_columns("users", users, [recommender.user])
     return names.merge(users.astype({recommender.user: str}), how="left", on=recommender.user)

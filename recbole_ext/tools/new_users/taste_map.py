@@ -13,6 +13,8 @@ from torch import Tensor
 
 from recbole_ext.tools.new_users.taste_space import TasteSpace, taste_space
 
+# What a list may be ordered by, and how this is said to a reader
+ORDERS = {"likely": "likely to like", "rating": "predicted rating"}
 MOST_USERS = 4000  # the most users whose scores make the space
 USERS_IN_A_BATCH = 256
 DEFAULT_RANK = 64
@@ -83,19 +85,24 @@ class TasteMap:
 
         Returns:
             shape: [users, n_items]
+        """
+        _, axes, variance = self.space
+        rows = axes[items] * mask.unsqueeze(-1)
+        precision = rows.mT @ rows / self.noise + torch.diag(1 / variance)
+        return (axes.mT * torch.linalg.solve(precision, axes.mT)).sum(1)
+
+    def check_tastes(self) -> None:
+        """Refuse a model that has the same scores for all users.
 
         Raises:
-            ValueError: if the model has the same scores for all users.
+            ValueError: names the model.
         """
-        mean, axes, variance = self.space
-        if variance.sum() <= ALIKE * mean.square().sum():
+        scores = self._known_scores[1]
+        if (scores - scores.mean(0)).square().sum() <= ALIKE * scores.square().sum():
             raise ValueError(
                 f"{type(self._model).__name__} has the same list for everybody, so that there is "
                 "nothing to ask; it recommends without"
             )
-        rows = axes[items] * mask.unsqueeze(-1)
-        precision = rows.mT @ rows / self.noise + torch.diag(1 / variance)
-        return (axes.mT * torch.linalg.solve(precision, axes.mT)).sum(1)
 
     def likely(self, scores: Tensor, spread: float) -> Tensor:
         """How likely a user is to meet an item and to like it, as a logarithm.
