@@ -128,7 +128,7 @@ class RankingSettings(Declared):
     item_dropout: Annotated[
         float,
         real(minimum=0, below=1),
-        "The share of the numbers in items' vectors that training drops, for `task: ranking`.",
+        "The dropout of items' vectors in training, for `task: ranking`.",
     ] = 0.0
     item_content: Annotated[
         bool,
@@ -153,8 +153,8 @@ class RankingSettings(Declared):
     neighbour_items: Annotated[
         int,
         whole(1),
-        "The most items for which `neighbour_weight` counts. A matrix of that many rows and columns "
-        "is inverted each time that the model is made or loaded.",
+        "The most items for which `neighbour_weight` counts. A matrix of that many rows and "
+        "columns is inverted each time that the model is made or loaded.",
     ] = 10000
 
     def check(self, config: Settings) -> None:
