@@ -63,7 +63,9 @@ def test_it_recommends_the_same(model: str, world: dict[str, Any]) -> None:
     users = pd.DataFrame({"user_id": ["new"], "job": ["1"], "age": ["0.5"]})
     items = {"item_id": ["i1", "i2", "i3"], "rating": [5, 1, 4]}
     ratings = pd.DataFrame({"user_id": ["new"] * 3, **items})
-    found = load(f"saved/{model}.pth").recommend(users, ratings, topk=5).table
+    recommender = load(f"saved/{model}.pth")
+    by = "rating" if recommender.rates else "likely"
+    found = recommender.recommend(users, ratings, topk=5, by=by).table
     expected = pd.DataFrame(FIGURES[model]["recommended"])
     assert list(found["item_id"]) == list(expected["item_id"])
     assert list(found["score"]) == pytest.approx(list(expected["score"]), **NEARLY)
