@@ -36,8 +36,10 @@ def main(options: argparse.Namespace) -> str:
     recommender = load(options.checkpoint)
     users, ratings = tables_of(options, recommender)
     answer = recommender.recommend(users, ratings, topk=options.topk, by=options.by)
-    order = ORDERS[options.by or "likely"]
-    return f"{answer_text(answer, options.output)}\nordered by: {order}"
+    said = [answer_text(answer, options.output), f"ordered by: {ORDERS[options.by or 'likely']}"]
+    if answer.counts["users without ratings"]:
+        said += ["users without ratings get what is popular, or what their content lets expect"]
+    return "\n".join(said)
 
 
 def add_new_user_arguments(parser: argparse.ArgumentParser) -> None:
