@@ -25,6 +25,7 @@ PAGES = {
     "benchmarks/README.md": "benchmarks.md",
     "results/ml-100k.md": "results/ml-100k.md",
     "results/ml-1m.md": "results/ml-1m.md",
+    "results/new_users.md": "results/new_users.md",
     **{f"examples/{name}.ipynb": f"examples/{name}.md" for name in NOTEBOOKS},
 }
 HYPER_PARAMETERS = re.compile(r"^<!-- hyper-parameters: (\w+) -->$", re.M)
