@@ -19,7 +19,7 @@ import pandas as pd
 from recbole.config import Config
 from tabulate import tabulate
 
-from recbole_ext.tools.new_users import judge, load
+from recbole_ext.tools.new_users import judge, load, read_atomic
 
 TOPK = 10
 NAME = "known"
@@ -74,7 +74,7 @@ def leave_out(settings: dict[str, Any], wanted: dict[str, Any], seed: int, folde
     plain = table.rename(columns={column: column.split(":")[0] for column in table.columns})
     users = source / f"{name}.user"
     return Parts(
-        _read(users).rename(columns=lambda c: c.split(":")[0]) if users.is_file() else None,
+        read_atomic(users) if users.is_file() else None,
         {part: plain[plain[user].isin(names)] for part, names in chosen.items()},
     )
 

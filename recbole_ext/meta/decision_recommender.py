@@ -49,7 +49,6 @@ class DecisionRecommender(MetaRecommender):
         super().__init__(config, dataset)
         self.settings = DecisionSettings.read(config)
         self.inner_settings = InnerLoopSettings.read(config)
-        self.tasks = TaskSettings.read(config)
         ranks = self.tasks.ranks
         self.ranking = RankingSettings.read(config) if ranks else None
         self.floor = None
@@ -133,9 +132,7 @@ class DecisionRecommender(MetaRecommender):
         return mean_error(predicted, query.ratings, query.mask, self.settings.outer_loss)
 
     def _scores(self, batch: TaskBatch) -> Tensor:
-        batch = batch.to(self.device)
-        adapted = self.adapt(batch.users, batch.support)
-        return self.score(batch.users, batch.query.items, batch.support, adapted)
+        return self.score_queries(batch.to(self.device))
 
     def _expected(self, batch: TaskBatch) -> Tensor:
         assert self.combination is not None

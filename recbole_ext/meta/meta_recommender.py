@@ -48,7 +48,7 @@ class MetaRecommender(GeneralRecommender):
         place[self.split.known.users] = torch.arange(len(self.split.known))
         self._known_place = place
         self._warned = False
-        self._support_sizes = TaskSettings.read(config).support_sizes  # 0 is then meant
+        self.tasks = TaskSettings.read(config)
 
     @classmethod
     def check_hyperparameters(cls, config: Settings) -> None:
@@ -148,9 +148,12 @@ class MetaRecommender(GeneralRecommender):
 
     def predict_tasks(self, batch: TaskBatch) -> Tensor:
         """Adapt to each support set, then predict the query, shape: [tasks, ratings]."""
+        return self.answer(self.score_queries(batch), batch.users, batch.query.items)
+
+    def score_queries(self, batch: TaskBatch) -> Tensor:
+        """Adapt to each support set, then score the query, shape: [tasks, ratings]."""
         adapted = self.adapt(batch.users, batch.support)
-        scores = self.score(batch.users, batch.query.items, batch.support, adapted)
-        return self.answer(scores, batch.users, batch.query.items)
+        return self.score(batch.users, batch.query.items, batch.support, adapted)
 
     def other_readings(self) -> dict[str, Predictor]:
         """Other predictions of the model, by name; a test reports them as well."""
@@ -167,8 +170,14 @@ class MetaRecommender(GeneralRecommender):
 
     def score_all(self, users: Tensor, support: Ratings, adapted: Weights) -> Tensor:
         """The scores of all items, shape: [tasks, n_items]; see :meth:`score`."""
-        items = torch.arange(self.n_items, device=self.device).expand(len(users), -1)
-        return self.score(users, items, support, adapted)
+        return self.score(users, self._every(users), support, adapted)
+
+    def answer_all(self, users: Tensor, support: Ratings, adapted: Weights) -> Tensor:
+        """What is given out for all items, shape: [tasks, n_items]; see :meth:`answer`."""
+        return self.answer(self.score_all(users, support, adapted), users, self._every(users))
+
+    def _every(self, users: Tensor) -> Tensor:
+        return torch.arange(self.n_items, device=self.device).expand(len(users), -1)
 
     def predict(self, interaction: Interaction) -> Tensor:
         """Predict ratings; for value metrics within the range of the training ratings.
@@ -207,9 +216,7 @@ class MetaRecommender(GeneralRecommender):
         """
         batch, where = self._known(interaction[self.USER_ID])
         adapted = self.adapt(batch.users, batch.support)
-        scores = self.score_all(batch.users, batch.support, adapted)
-        every = torch.arange(self.n_items, device=self.device).expand(len(scores), -1)
-        return self.answer(scores, batch.users, every)[where].view(-1)
+        return self.answer_all(batch.users, batch.support, adapted)[where].view(-1)
 
     def _tasks(self, tasks: TaskSet, ids: Tensor) -> tuple[TaskBatch, Tensor]:
         """A batch of the distinct tasks among ``ids``, and the place of each id in it."""
@@ -223,7 +230,7 @@ class MetaRecommender(GeneralRecommender):
         batch = self.split.known.batch(place.clamp(min=0))
         unknown = place < 0
         if unknown.any():
-            if not self._warned and 0 not in self._support_sizes:
+            if not self._warned and 0 not in self.tasks.support_sizes:
                 getLogger().warning(
                     "some users have no support set; they are scored by the meta-initialisation "
                     "(said once)"

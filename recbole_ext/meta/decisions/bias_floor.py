@@ -7,6 +7,7 @@ from sklearn.linear_model import Ridge
 from torch import Tensor, nn
 
 from recbole_ext.meta.adapting.biases import item_biases, shrunk_means
+from recbole_ext.meta.adapting.ridge import ridge_weights
 from recbole_ext.meta.tasks.content_matrix import content_matrix
 from recbole_ext.meta.tasks.dataset import ColdStartDataset
 from recbole_ext.meta.tasks.task_set import Ratings
@@ -42,6 +43,22 @@ class BiasFloor(nn.Module):
         count = (support.mask.sum(-1) + self.user_shrinkage).clamp(min=1e-12)
         of_user = (residuals * support.mask).sum(-1) / count
         return without_user + of_user.unsqueeze(-1)
+
+    def fold_in(self, items: Tensor, support: Ratings, factors: Tensor, strength: float) -> Tensor:
+        """The biases, and a ridge regression of each support set's residuals on items' factors.
+
+        Args:
+            items: shape: [tasks, items]
+            support: the support sets of the same tasks.
+            factors: shape: [n_items, size]
+            strength: strength of the ridge regression.
+
+        Returns:
+            shape: [tasks, items]
+        """
+        rest = support.ratings - self(support.items, support)
+        weights = ridge_weights(factors[support.items], rest, support.mask, strength)
+        return self(items, support) + torch.einsum("tis,ts->ti", factors[items], weights)
 
     def residuals(self, users: Tensor, items: Tensor, ratings: Tensor) -> Tensor:
         """The ratings minus the mean and the biases of their items and users, shape: [n].

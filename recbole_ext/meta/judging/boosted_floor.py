@@ -20,11 +20,10 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 from torch import Tensor
 
 from recbole_ext.meta.adapting.factorization import item_factors
-from recbole_ext.meta.adapting.ridge import ridge_weights
 from recbole_ext.meta.decisions.bias_floor import BiasFloor, fit_bias_floor
 from recbole_ext.meta.tasks.content_matrix import content_matrix
 from recbole_ext.meta.tasks.dataset import ColdStartDataset
-from recbole_ext.meta.tasks.task_set import Predictor, Ratings, TaskBatch, TaskSet
+from recbole_ext.meta.tasks.task_set import Predictor, TaskBatch, TaskSet
 
 LOSSES = ("absolute_error", "squared_error")
 PARTS = 4  # a quarter of the users is cold in turn
@@ -67,17 +66,12 @@ class Statistics:
             [
                 of_task.expand(-1, asked.shape[1], -1),
                 of_item,
-                self._folded_in(self.items, asked, support).unsqueeze(-1) + floor.unsqueeze(-1),
-                self._folded_in(self.factors, asked, support).unsqueeze(-1) + floor.unsqueeze(-1),
+                self.bias.fold_in(asked, support, self.items, STRENGTH).unsqueeze(-1),
+                self.bias.fold_in(asked, support, self.factors, STRENGTH).unsqueeze(-1),
                 self.items[asked],
             ],
             -1,
         )
-
-    def _folded_in(self, factors: Tensor, asked: Tensor, support: Ratings) -> Tensor:
-        rest = support.ratings - self.bias(support.items, support)
-        weights = ridge_weights(factors[support.items], rest, support.mask, STRENGTH)
-        return torch.einsum("tis,ts->ti", factors[asked], weights)
 
 
 def boosted_trees(dataset: ColdStartDataset) -> list[Predictor]:
@@ -114,9 +108,8 @@ def dense_content(dataset: ColdStartDataset, side: str, columns: int = CONTENT_C
     Returns:
         shape: [n_users or n_items, columns]
     """
-    try:
-        fields = dataset.content_fields(side)
-    except ValueError:
+    fields = dataset.described_by(side)
+    if not fields:
         return torch.zeros(dataset.user_num if side == "user" else dataset.item_num, 0)
     matrix = content_matrix(dataset, fields, side)
     if matrix.shape[1] > columns:

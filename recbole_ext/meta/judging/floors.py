@@ -15,7 +15,6 @@ from torch import Tensor
 from recbole_ext.meta.adapting.biases import shrunk_means
 from recbole_ext.meta.adapting.factorization import item_factors
 from recbole_ext.meta.adapting.inner_loop import mean_error
-from recbole_ext.meta.adapting.ridge import ridge_weights
 from recbole_ext.meta.decisions.bias_floor import BiasFloor, fit_bias_floor
 from recbole_ext.meta.judging.boosted_floor import boosted_trees, dense_content
 from recbole_ext.meta.judging.fm_floor import factorization_machine
@@ -112,8 +111,4 @@ def _biases(batch: TaskBatch, bias: BiasFloor) -> Tensor:
 
 def _fold_in(batch: TaskBatch, bias: BiasFloor, factors: Tensor, strength: float) -> Tensor:
     """The biases plus a ridge regression of each support set's residuals on the items' factors."""
-    support, query = batch.support, batch.query
-    rest = support.ratings - bias(support.items, support)
-    weights = ridge_weights(factors[support.items], rest, support.mask, strength)
-    more = torch.einsum("tis,ts->ti", factors[query.items], weights)
-    return bias(query.items, support) + more
+    return bias.fold_in(batch.query.items, batch.support, factors, strength)

@@ -45,10 +45,10 @@ class FactorizationMachine:
     def __init__(self, dataset: ColdStartDataset) -> None:
         ids = dataset.uid_field, dataset.iid_field
         self.columns: list[dict[str, Tensor]] = []
-        for field, feature in zip(ids, (dataset.user_feat, dataset.item_feat), strict=True):
-            self.columns.append(
-                {field: torch.arange(dataset.num(field)), **_content(dataset, feature)}
-            )
+        features = {"user": dataset.user_feat, "item": dataset.item_feat}
+        for field, (side, feature) in zip(ids, features.items(), strict=True):
+            content = _content(dataset, side, feature)
+            self.columns.append({field: torch.arange(dataset.num(field)), **content})
         names = [name for side in self.columns for name in side]
         settings = {
             "LABEL_FIELD": dataset.config["RATING_FIELD"],
@@ -133,17 +133,8 @@ def _epoch(
         optimizer.step()
 
 
-def _content(dataset: ColdStartDataset, feature: Any) -> dict[str, Tensor]:
+def _content(dataset: ColdStartDataset, side: str, feature: Any) -> dict[str, Tensor]:
     """The columns of tokens that describe one side; numbers are left out, as by RecBole's FM."""
-    left_out = {dataset.uid_field, dataset.iid_field, *(dataset.config["ignored_fields"] or ())}
     kinds = (FeatureType.TOKEN, FeatureType.TOKEN_SEQ)
-    names = (
-        []
-        if feature is None
-        else [
-            name
-            for name in feature.columns
-            if name not in left_out and dataset.field2type[name] in kinds
-        ]
-    )
-    return {name: feature[name] for name in names}
+    fields = dataset.described_by(side)
+    return {name: feature[name] for name in fields if dataset.field2type[name] in kinds}

@@ -51,14 +51,7 @@ class ColdStartDataset(RatingDataset):
         Raises:
             ValueError: if there are none.
         """
-        feature = self.user_feat if side == "user" else self.item_feat
-        ids = (self.uid_field, self.iid_field)
-        left_out = {*ids, *(self.config["ignored_fields"] or ())}
-        fields = [
-            field
-            for field in ([] if feature is None else feature.columns)
-            if field not in left_out and self.field2type[field] in _CONTENT
-        ]
+        fields = self.described_by(side)
         if not fields:
             raise ValueError(
                 f"dataset {self.dataset_name}: no field describes the {side}s; "
@@ -66,6 +59,17 @@ class ColdStartDataset(RatingDataset):
                 f"token_seq, float or float_seq column that load_col does not leave out"
             )
         return fields
+
+    def described_by(self, side: str) -> list[str]:
+        """The same names as :meth:`content_fields`; empty if there are none."""
+        feature = self.user_feat if side == "user" else self.item_feat
+        ids = (self.uid_field, self.iid_field)
+        left_out = {*ids, *(self.config["ignored_fields"] or ())}
+        return [
+            field
+            for field in ([] if feature is None else feature.columns)
+            if field not in left_out and self.field2type[field] in _CONTENT
+        ]
 
     def build(self) -> list[Dataset]:
         """Split into tasks.

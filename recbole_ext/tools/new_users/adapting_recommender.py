@@ -43,9 +43,7 @@ class AdaptingRecommender(Recommender):
         model, support = self.model, users.ratings.to(self.model.device)
         with self._users(users) as rows:
             ids = rows.to(model.device)
-            scores = model.score_all(ids, support, model.adapt(ids, support))
-            every = torch.arange(model.n_items, device=model.device).expand(len(ids), -1)
-            return model.answer(scores, ids, every)
+            return model.answer_all(ids, support, model.adapt(ids, support))
 
     def chances(self, users: NewUsers) -> Tensor:
         """See :class:`Recommender`; a model of lists says it itself."""

@@ -94,6 +94,23 @@ def read_new_users(
     return NewUsers(names, content, given, dict(counts))
 
 
+def described(names: pd.Series, users: pd.DataFrame | None) -> pd.DataFrame:
+    """A row for each distinct name, with the user's fields if there are any.
+
+    Args:
+        names: text, called like the column of users.
+        users: the users' fields, a row for each user, or ``None``.
+
+    Raises:
+        ValueError: if the column of users is missing.
+    """
+    everyone = pd.DataFrame({names.name: names.unique()})
+    if users is None:
+        return everyone
+    check_columns("users", users, [str(names.name)])
+    return everyone.merge(users.astype({names.name: str}), how="left", on=names.name)
+
+
 def check_columns(what: str, table: pd.DataFrame, wanted: list[str]) -> None:
     """Raise ``ValueError`` if a table lacks a column."""
     missing = [name for name in wanted if name not in table.columns]

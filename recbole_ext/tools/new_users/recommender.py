@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import pandas as pd
 import torch
@@ -19,12 +18,16 @@ from torch import Tensor
 from recbole_ext.meta.tasks.task_set import side_by_side
 from recbole_ext.settings.reading import choice, integer
 from recbole_ext.tools.new_users.atomic_table import read_atomic
-from recbole_ext.tools.new_users.raw_tables import NewUsers, check_columns, read_new_users, token_of
-from recbole_ext.tools.new_users.taste_map import ORDERS, TasteMap
+from recbole_ext.tools.new_users.raw_tables import (
+    NewUsers,
+    check_columns,
+    described,
+    read_new_users,
+    token_of,
+)
+from recbole_ext.tools.new_users.taste_map import ORDERS, Scored, TasteMap
 
 USERS_AT_ONCE = 128
-# The scores of all items that order a list and those that are shown, shape: [users, n_items] each
-Scored: TypeAlias = Callable[[NewUsers], tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -190,17 +193,13 @@ class Recommender(ABC):
         check_columns("pairs", pairs, [self.user, self.item])
         known = self.dataset.field2token_id[self.item]
         names = pairs[self.user].astype(str)
-        everyone = pd.DataFrame({self.user: list(dict.fromkeys(names))})
-        if users is not None:
-            check_columns("users", users, [self.user])
-            everyone = everyone.merge(users.astype({self.user: str}), how="left", on=self.user)
+        everyone = described(names, users)
         if ratings is not None:
             check_columns("ratings", ratings, [self.user])
             ratings = ratings[ratings[self.user].astype(str).isin(everyone[self.user])]
         new = self._read(everyone, ratings)
         items = torch.tensor([known.get(token_of(cell), 0) for cell in pairs[self.item]])
-        place = {name: at for at, name in enumerate(new.names)}
-        where = torch.tensor([place[name] for name in names])
+        where = torch.from_numpy(pd.Index(new.names).get_indexer(names))
         found = torch.full((len(pairs),), float("nan"))
         asked = items > 0
         if asked.any():

@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from recbole_ext.settings.reading import integer, integers
-from recbole_ext.tools.new_users.raw_tables import check_columns, token_of
+from recbole_ext.tools.new_users.raw_tables import check_columns, described, token_of
 from recbole_ext.tools.new_users.recommender import Recommender
 
 GIVEN = (0, 1, 3, 5, 10, 20)
@@ -64,7 +64,7 @@ def judge(
                 f"{int(count.max()) if len(count) else 0}"
             )
         told, truth = ratings[judged & (place < size)], ratings[judged & (place >= size)]
-        people = _people(recommender, users, truth)
+        people = described(truth[recommender.user], users)
         best = recommender.recommend(people, told, topk).table
         row: dict[str, Any] = {"given": size, "users": truth[recommender.user].nunique()}
         row |= list_quality(best, truth, recommender.user, recommender.item, topk)
@@ -112,14 +112,3 @@ def _known(recommender: Recommender, ratings: pd.DataFrame) -> pd.DataFrame:
     named = {user: ratings[user].astype(str), item: ratings[item].map(token_of)}
     ratings = ratings.assign(**named).drop_duplicates([user, item], keep="last")
     return ratings[ratings[item].isin(set(known))]
-
-
-def _people(
-    recommender: Recommender, users: pd.DataFrame | None, truth: pd.DataFrame
-) -> pd.DataFrame:
-    """A row for each user that is judged."""
-    names = pd.DataFrame({recommender.user: truth[recommender.user].unique()})
-    if users is None:
-        return names
-    check_columns("users", users, [recommender.user])
-    return names.merge(users.astype({recommender.user: str}), how="left", on=recommender.user)

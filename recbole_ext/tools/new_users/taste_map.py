@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
+from typing import TypeAlias
 
 import torch
 from recbole.config import Config
@@ -11,8 +13,11 @@ from recbole.data.interaction import Interaction
 from recbole.model.abstract_recommender import GeneralRecommender
 from torch import Tensor
 
+from recbole_ext.tools.new_users.raw_tables import NewUsers
 from recbole_ext.tools.new_users.taste_space import TasteSpace, taste_space
 
+# The scores of all items that order a list and those that are shown, shape: [users, n_items] each
+Scored: TypeAlias = Callable[[NewUsers], tuple[Tensor, Tensor]]
 # What a list may be ordered by, and how this is said to a reader
 ORDERS = {"likely": "likely to like", "rating": "predicted rating"}
 MOST_USERS = 4000  # the most users whose scores make the space
