@@ -93,7 +93,7 @@ def list_quality(
     hits = best.merge(truth[[user, item]].drop_duplicates(), on=[user, item])
     hits["gain"] = _discounts(hits["rank"].to_numpy())
     found = hits.groupby(user)["gain"].agg(["size", "sum"]).reindex(relevant.index, fill_value=0)
-    most = _discounts(np.arange(1, topk + 1)).cumsum()[relevant.clip(upper=topk).to_numpy() - 1]
+    most = np.cumsum(_discounts(np.arange(1, topk + 1)))[relevant.clip(upper=topk).to_numpy() - 1]
     return {
         f"recall@{topk}": float((found["size"] / relevant).mean()),
         f"ndcg@{topk}": float((found["sum"].to_numpy() / most).mean()),
