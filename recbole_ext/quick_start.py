@@ -12,16 +12,18 @@ import contextlib
 import copy
 import logging
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from recbole.config import Config
 
+from recbole_ext.processes import launching
+from recbole_ext.processes.alike import check_settings
 from recbole_ext.runs.checkpoint import load_checkpoint
 from recbole_ext.runs.run_state import Listener, RunState, running
 from recbole_ext.seams.judging import check_run
-from recbole_ext.seams.registry import trainer_of
 
 Settings = dict[str, Any]
 
@@ -42,31 +44,46 @@ def run(
     port: str = "5678",
     group_offset: int = 0,
 ) -> Settings | None:
-    """Train, validate and test a model in one process, or in one process per GPU.
+    """Train, validate and test a model in one process, or in several that share its batches.
 
-    The arguments are those of ``recbole.quick_start.run``.
+    The arguments are those of ``recbole.quick_start.run``. Several processes train the model of
+    one process with the same ``train_batch_size``. They use a GPU each, or the CPU. A program that
+    ``torchrun`` has started several times joins the others by itself.
+
+    Returns:
+        The result of :func:`run_recbole`; ``None`` in a program that has no first process.
 
     Raises:
-        ValueError: in the cases of :func:`run_recbole`, if there are fewer GPUs than processes, or
-            if the model can only be trained in one process.
+        ValueError: in the cases of :func:`run_recbole`, if there are more processes than GPUs or
+            CPUs, or if the processes differ in settings or data.
+        ConnectionError: if the processes of other machines do not come.
+        ChildProcessError: if a process is killed.
     """
+    settings = PluginSettings(copy.deepcopy(config_dict or {}))
+    work = partial(_train_share, model, dataset, config_file_list, settings, saved)
+    if launching.started_by_torchrun():
+        return launching.join_torchrun(work)
     if nproc == 1 and world_size <= 0:
         return run_recbole(model, dataset, config_file_list, config_dict, saved)
-    settings = PluginSettings(copy.deepcopy(config_dict or {}))
     config = checked_config(model, dataset, config_file_list, settings)
-    if getattr(trainer_of(config), "one_process", False):
-        raise ValueError(f"nproc must be 1, got {nproc}: {config['model']} trains in one process")
-    named, seen = str(config["gpu_id"]).split(","), torch.cuda.device_count()
-    if min(len(named), seen) < nproc:  # RecBole's NCCL needs a GPU per process
-        raise ValueError(
-            f"nproc: {nproc} processes need {nproc} GPUs: gpu_id is {config['gpu_id']!r}, and "
-            f"torch sees {seen} of them"
-        )
-    from recbole.quick_start import run
+    total = nproc if world_size == -1 else world_size
+    place = launching.Place(nproc, total, ip, int(port), group_offset)
+    return launching.run_together(work, place, config["gpu_id"])
 
-    return run(
-        model, dataset, config_file_list, settings, saved, nproc, world_size, ip, port, group_offset
-    )
+
+def _train_share(
+    model: str | None,
+    dataset: str | None,
+    config_file_list: list[str] | None,
+    settings: Settings,
+    saved: bool,
+    own: Settings,
+) -> Settings:
+    """Train as one of several processes, with settings of this process's own."""
+    settings = PluginSettings({**settings, **own})
+    config = checked_config(model, dataset, config_file_list, settings)
+    check_settings(config.final_config_dict)
+    return train(model, dataset, config_file_list, settings, saved)
 
 
 def run_recbole(
@@ -112,8 +129,7 @@ def train(
     """Do the same as :func:`run_recbole`, and pass each validation score to a ``listener``."""
     with running(saved, listener) as state, denormals_as_zero():
         settings = copy.deepcopy(config_dict or {})  # RecBole changes the dictionary
-        if "local_rank" not in settings:  # a spawned process has it, and its parent has checked
-            checked_config(model, dataset, config_file_list, settings)
+        checked_config(model, dataset, config_file_list, settings)
         from recbole.quick_start import run_recbole
 
         with naming_last(state):

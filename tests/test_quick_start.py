@@ -77,13 +77,6 @@ def test_run_passes_its_arguments_on(tmp_path: Path) -> None:
     assert recbole_ext.run(*arguments, dict(QUICK), saved=False)["checkpoint"] is None
 
 
-def test_several_processes_are_refused_before_they_start() -> None:
-    with pytest.raises(ValueError, match="nproc must be 1, got 2: LambdaOptMF trains in one proc"):
-        recbole_ext.run("LambdaOptMF", "ml-100k", config_dict=dict(QUICK), nproc=2)
-    with pytest.raises(ValueError, match="nproc: 9 processes need 9 GPUs: gpu_id is '0', and "):
-        recbole_ext.run("BPR", "ml-100k", config_dict=dict(QUICK), nproc=9)
-
-
 @pytest.mark.parametrize(
     ("model", "key"), [("LambdaOptMF", "lambda_learning_rate"), ("BPR", "learning_rate")]
 )
@@ -174,7 +167,7 @@ def test_summary_shows_metrics_seconds_and_path() -> None:
     assert "checkpoint: saved/x.pth" in text
     alone = {key: result[key] for key in ("best_valid_result", "test_result")}
     assert "checkpoint" not in summarize("BPR", "ml-100k", alone)
-    assert "no result came back" in summarize("BPR", "ml-100k", None)
+    assert summarize("BPR", "ml-100k", None) == ""
 
 
 def test_phases_count_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,8 +17,9 @@ from recbole.model.init import xavier_normal_initialization
 from torch import Tensor, nn
 
 from recbole_ext.lambda_opt.gradient.bpr import bpr_loss
-from recbole_ext.lambda_opt.gradient.scores import Factors, Scores, UserBatch, rows_of_batch
+from recbole_ext.lambda_opt.gradient.scores import Scores
 from recbole_ext.lambda_opt.gradient.softmax import log_totals
+from recbole_ext.lambda_opt.gradient.user_batch import Factors, UserBatch, rows_of_batch
 from recbole_ext.lambda_opt.settings import BilevelSettings, FactorSettings
 from recbole_ext.settings.declared import Settings
 

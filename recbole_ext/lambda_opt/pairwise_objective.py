@@ -10,7 +10,7 @@ from recbole.data.interaction import Interaction
 from recbole.model.abstract_recommender import GeneralRecommender
 from torch import Tensor
 
-from recbole_ext.lambda_opt.gradient.bpr import RowGradients, Triples, bpr_row_gradients
+from recbole_ext.lambda_opt.gradient.bpr import RowGradients, Triples, shared_row_gradients
 from recbole_ext.lambda_opt.gradient.derivatives import Gradients, gradients_of
 from recbole_ext.lambda_opt.gradient.penalised_bpr import penalised_bpr_loss
 from recbole_ext.lambda_opt.gradient.penalty import l2_penalty
@@ -18,6 +18,7 @@ from recbole_ext.lambda_opt.lambda_network import Strengths
 from recbole_ext.lambda_opt.lambda_source import LambdaSource
 from recbole_ext.lambda_opt.pairwise import PairwiseModel, is_factorisation, total_loss
 from recbole_ext.lambda_opt.triples import TripleSampler
+from recbole_ext.processes.shares import shared_loss
 from recbole_ext.seams.fast_loader import fast_loader, fast_sampler
 
 
@@ -56,7 +57,7 @@ class PairwiseObjective:
         if not self.is_factorisation:
             return None
         users, items = self.tables
-        return bpr_row_gradients(users.weight, items.weight, batch)
+        return shared_row_gradients(users.weight, items.weight, batch)
 
     def loss(
         self, interaction: Interaction, batch: Triples, read: Any, network: Strengths
@@ -67,7 +68,10 @@ class PairwiseObjective:
         """
         strengths = network.fixed("user", batch.users), network.fixed("item", batch.items)
         if read is None:
-            return total_loss(self.model, interaction) + self._penalty(batch, strengths)
+            leaves = [leaf for leaf in self.model.parameters() if leaf.requires_grad]
+            loss = shared_loss(leaves, lambda part: total_loss(self.model, part), interaction)
+            assert isinstance(loss, Tensor)
+            return loss + self._penalty(batch, strengths)
         users, items = self.tables
         return penalised_bpr_loss(users.weight, items.weight, read, strengths, users.sparse)
 

@@ -8,14 +8,15 @@ import torch
 from recbole.data.dataloader import TrainDataLoader
 from torch import Tensor
 
-from recbole_ext.lambda_opt.gradient.known_gradient import loss_with_gradients
-from recbole_ext.lambda_opt.gradient.scores import Factors, UserBatch, rows_of_batch
+from recbole_ext.arithmetic.known_gradient import loss_with_gradients
 from recbole_ext.lambda_opt.gradient.softmax import SoftmaxRead, softmax_gradients
-from recbole_ext.lambda_opt.gradient.softmax_derivatives import SoftmaxGradients
+from recbole_ext.lambda_opt.gradient.softmax_derivatives import SoftmaxGradients, joined
+from recbole_ext.lambda_opt.gradient.user_batch import Factors, UserBatch, rows_of_batch
 from recbole_ext.lambda_opt.lambda_network import PowerLaw
 from recbole_ext.lambda_opt.lambda_source import LambdaSource
 from recbole_ext.lambda_opt.lambdaoptmf import LambdaOptMF
 from recbole_ext.lambda_opt.user_batches import UserLoader, UserSampler
+from recbole_ext.processes.shares import share_of, sum_shares
 
 
 class SoftmaxObjective:
@@ -61,16 +62,22 @@ class SoftmaxObjective:
         return len(batch.users)
 
     def read(self, batch: UserBatch) -> SoftmaxRead:
-        """The loss and its gradients."""
-        factors = Factors(*(parameter.detach() for parameter in self.parameters))
-        return softmax_gradients(*rows_of_batch(factors, batch))
+        """The loss of the batch and its gradients; all else is of this process's share of it."""
+        factors, local = rows_of_batch(
+            Factors(*(parameter.detach() for parameter in self.parameters)), batch
+        )
+        share = share_of(len(batch.users))
+        read = softmax_gradients(factors, local.part(share))
+        (loss,) = sum_shares([read.loss], share)
+        return read._replace(loss=loss, gradients=joined(read.gradients, share))
 
     @torch.no_grad()
     def loss(
         self, interaction: Any, batch: UserBatch, read: SoftmaxRead, network: PowerLaw
     ) -> Tensor:
         """The loss and the penalty, with gradients in closed form."""
-        users, items, candidates = read.user_rows, self.parameters.items, batch.candidates
+        users, items, candidates = self.parameters.users, self.parameters.items, batch.candidates
+        users = users.index_select(0, batch.users)
         of_users = network.fixed("user", batch.users) / len(batch.users)
         if candidates is None:
             of_items = network.whole("item") / self._n_users

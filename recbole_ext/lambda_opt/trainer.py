@@ -40,6 +40,7 @@ from recbole_ext.lambda_opt.pairwise import check_pairwise
 from recbole_ext.lambda_opt.settings import BilevelSettings
 from recbole_ext.lambda_opt.stages import Stages
 from recbole_ext.lambda_opt.triples import TripleSampler
+from recbole_ext.processes.group import is_first
 from recbole_ext.runs.frequency_groups import rating_counts
 from recbole_ext.runs.safe_file import load_checkpoint
 
@@ -54,13 +55,11 @@ class BilevelTrainer(Trainer):
     training ratings, with λ as it was learnt.
     """
 
-    one_process = True
+    divides_batches = True  # among several processes, instead of RecBole's loop
 
     def __init__(self, config: Config, model: GeneralRecommender) -> None:
         self.settings = BilevelSettings.read(config)
         check_pairwise(config, model)
-        if not config["single_spec"]:
-            raise ValueError(f"nproc must be 1: {config['model']} learns λ in one process")
         super().__init__(config, model)
         self.objective = build_objective(config, self.settings, model, self.device)
         tables = {"user": model.user_embedding, "item": model.item_embedding}
@@ -158,7 +157,7 @@ class BilevelTrainer(Trainer):
         with tqdm(train_data, ncols=120, desc=title, disable=not show_progress) as self._progress:
             loss = super()._train_epoch(self._progress, epoch_idx, loss_func=self._bilevel_loss)
         write_histograms(self.tensorboard, self.lambda_network, epoch_idx)
-        if self.settings.lambda_dump:
+        if self.settings.lambda_dump and is_first():
             folder, counts = dump_folder(self.saved_model_file), self.run_state.training_counts
             write_dump(folder, epoch_idx, self.lambda_network, counts)
         return loss

@@ -9,7 +9,7 @@ from recbole.data.dataset import Dataset
 from torch import Tensor
 
 from recbole_ext.lambda_opt.gradient.candidates import CandidateSampler
-from recbole_ext.lambda_opt.gradient.scores import UserBatch
+from recbole_ext.lambda_opt.gradient.user_batch import UserBatch
 
 
 class UserItems:

@@ -22,6 +22,7 @@ from recbole_ext.meta.memory import FeatureMemory, TaskMemory
 from recbole_ext.meta.memory_settings import MemorySettings
 from recbole_ext.meta.tasks.dataset import ColdStartDataset
 from recbole_ext.meta.tasks.task_set import Predictor, TaskBatch
+from recbole_ext.processes.shares import join_shares
 
 
 class MAMO(DecisionRecommender):
@@ -91,8 +92,13 @@ class MAMO(DecisionRecommender):
     def _write(self, attention: Tensor, start: Tensors, adapted: Weights, batch: TaskBatch) -> None:
         settings = self.memory_settings
         gradient, preference = self.decision.to_remember(start, adapted, batch.support)
+        profiles = self.decision.user_content(batch.users)
+        if batch.share is not None:  # the tasks of all processes are written
+            attention, gradient, preference, profiles = (
+                join_shares(rows, batch.share)
+                for rows in (attention, gradient, preference, profiles)
+            )
         if self.feature_memory is not None:
-            profiles = self.decision.user_content(batch.users)
             rates = settings.profile_write_rate, settings.gradient_write_rate
             self.feature_memory.write(attention, profiles, gradient, rates, settings.write_rule)
         if self.task_memory is not None:

@@ -13,6 +13,8 @@ from recbole_ext.meta.judging.by_scenario import report_scenarios
 from recbole_ext.meta.meta_recommender import MetaRecommender
 from recbole_ext.meta.task_settings import TaskSettings
 from recbole_ext.meta.tasks.loader import TaskLoader
+from recbole_ext.meta.tasks.task_set import TaskBatch
+from recbole_ext.processes.shares import shared_loss
 
 
 class MetaTrainer(Trainer):
@@ -21,18 +23,11 @@ class MetaTrainer(Trainer):
     The test of ratings is reported by scenario, beside simple baselines on the same tasks.
     """
 
-    one_process = True
+    divides_batches = True  # among several processes, instead of RecBole's loop
 
     def __init__(self, config: Config, model: MetaRecommender) -> None:
-        if not config["single_spec"]:
-            raise ValueError(f"nproc must be 1: {config['model']} trains in one process")
         super().__init__(config, model)
         self.tasks = TaskSettings.read(config)
-        clamp = self.tasks.gradient_clamp
-        if clamp > 0:
-            for parameter in model.parameters():
-                if parameter.requires_grad:
-                    parameter.register_hook(lambda gradient: gradient.clamp(-clamp, clamp))
 
     def fit(  # the arguments of RecBole's
         self, train_data: TrainDataLoader, *args: Any, **kwargs: Any
@@ -47,6 +42,25 @@ class MetaTrainer(Trainer):
             self.tasks,
         )
         return super().fit(loader, *args, **kwargs)
+
+    def _train_epoch(
+        self,
+        train_data: Any,
+        epoch_idx: int,
+        loss_func: object = None,
+        show_progress: bool = False,
+    ) -> Any:
+        return super()._train_epoch(train_data, epoch_idx, self._loss, show_progress)
+
+    def _loss(self, batch: TaskBatch) -> Any:
+        """The mean loss of a batch's tasks, whose gradients are clamped."""
+        clamp = self.tasks.gradient_clamp
+        return shared_loss(
+            [leaf for leaf in self.model.parameters() if leaf.requires_grad],
+            self.model.calculate_loss,
+            batch,
+            (lambda gradient: gradient.clamp(-clamp, clamp)) if clamp > 0 else None,
+        )
 
     def _valid_epoch(self, *args: Any, **kwargs: Any) -> Any:
         """Let the model fit to the validation tasks what it answers, then validate."""

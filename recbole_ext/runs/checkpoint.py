@@ -18,6 +18,7 @@ from recbole.utils import set_color
 from torch import nn
 from torch.optim import Optimizer
 
+from recbole_ext.processes.group import group, is_first
 from recbole_ext.runs.machine import machine
 from recbole_ext.runs.model_attributes import capture_attributes
 from recbole_ext.runs.not_a_number import check_score
@@ -53,9 +54,10 @@ def save_checkpoint(trainer: Trainer, epoch: int, verbose: bool = True, **kwargs
     Raises:
         OSError: if the file cannot be written; the error names it, and the old file is unchanged.
     """
-    if not _is_first_process(trainer):
-        return
     path = kwargs.pop("saved_model_file", trainer.saved_model_file)
+    if not _is_first_process(trainer):
+        trainer.run_state.checkpoint = str(path)
+        return
     # RecBole saves epoch −1 if no epoch is left. A resumed run has its best epoch saved already.
     if epoch >= 0 or trainer.start_epoch == 0:
         # RecBole saves the best epoch before it stores the best result.
@@ -111,7 +113,7 @@ def save_last(trainer: Trainer, epoch: int) -> None:
 
 
 def _is_first_process(trainer: Trainer) -> bool:
-    return trainer.config["single_spec"] or trainer.config["local_rank"] == 0
+    return is_first() and (trainer.config["single_spec"] or trainer.config["local_rank"] == 0)
 
 
 def _state(trainer: Trainer, epoch: int, best_valid_result: Any) -> dict[str, Any]:
@@ -134,6 +136,7 @@ def _state(trainer: Trainer, epoch: int, best_valid_result: Any) -> dict[str, An
         "attributes": plain(capture_attributes(trainer.model)),
         "random_state": capture_random_state(trainer.run_state.generators),
         "machine": machine(),
+        "processes": group().size,
     }
 
 

@@ -12,6 +12,8 @@ from recbole.config import Config
 from recbole.trainer import Trainer
 from torch.optim import Optimizer
 
+from recbole_ext.processes.alike import check_data
+from recbole_ext.processes.group import from_first, group
 from recbole_ext.runs.atomic_file import remove_unfinished
 from recbole_ext.runs.checkpoint import last_file, modules_of, optimizers_of, save_last
 from recbole_ext.runs.learning_curve import curve_file
@@ -56,6 +58,12 @@ def resume_checkpoint(trainer: Trainer, resume_file: str | Path) -> None:
         remove_unfinished(file)
     trainer.run_state.resumed(str(best), checkpoint["epoch"])
     trainer.logger.info(f"Checkpoint loaded. Resume training from epoch {trainer.start_epoch}")
+    before, now = checkpoint.get("processes", 1), group().size
+    if before != now:
+        trainer.logger.warning(
+            f"{resume_file} was trained by {before} processes, and {now} go on: the "
+            "result is the same up to rounding"
+        )
     if trainer.cur_step > trainer.stopping_step:
         trainer.logger.info("It had ended by early stopping: nothing is left to train")
         trainer.start_epoch = max(trainer.start_epoch, trainer.epochs)
@@ -74,6 +82,9 @@ def resumable(fit: Callable) -> Callable:
         callback_fn: Callable[[int, float], Any] | None = None,
     ) -> Any:
         state = trainer.run_state
+        if group().size > 1:
+            check_data(train_data._dataset)
+            trainer.saved_model_file = from_first(lambda: trainer.saved_model_file)
         state.generators = generators_of(train_data)
         if trainer.config["resume_file"] and trainer.start_epoch == 0:
             trainer.resume_checkpoint(trainer.config["resume_file"])

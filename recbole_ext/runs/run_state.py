@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 
 from torch import Generator, Tensor
 
+from recbole_ext.processes.group import is_first
 from recbole_ext.runs.learning_curve import Point, curve_file, read_curve, write_curve
 
 # Takes an epoch and its validation score.
@@ -117,7 +118,7 @@ class RunState:
         self._write_curve()
 
     def _write_curve(self) -> None:
-        if self.saves and self.checkpoint and self.curve:
+        if self.saves and self.checkpoint and self.curve and is_first():
             write_curve(self.curve, curve_file(self.checkpoint))
 
 

@@ -23,13 +23,13 @@ def summarize(model: str, dataset: str, result: Mapping[str, Any] | None) -> str
     Args:
         model: the model's name.
         dataset: the dataset's name.
-        result: the result of the run, or ``None``, which several processes may return.
+        result: the result of the run, or ``None`` in a program that has not the first process.
 
     Returns:
-        Several lines of text.
+        Several lines of text, none without a result.
     """
     if result is None:
-        return f"{model} on {dataset}: no result came back; see the log"
+        return ""
     valid, test = result["best_valid_result"] or {}, result["test_result"] or {}
     by_scenario = result.get("scenarios") or []
     # The table by scenario already shows the metrics of the test.
@@ -45,10 +45,9 @@ def summarize(model: str, dataset: str, result: Mapping[str, Any] | None) -> str
     for side, groups in (result.get("frequency_groups") or {}).items():
         lines += ["", f"test, by training ratings of the {side} (rarest first)"]
         lines.append(tabulate(groups, headers="keys", floatfmt=".4f"))
-    if "seconds" in result:  # several processes return only the metrics
-        seconds = [f"{name} {value:.1f}" for name, value in result["seconds"].items()]
-        lines.append("seconds: " + ", ".join(seconds))
-        if result["checkpoint"] and result.get("curve"):
-            lines.append(f"learning curve: {curve_file(result['checkpoint'])}")
-        lines.append(f"checkpoint: {result['checkpoint'] or 'not saved'}")
+    seconds = [f"{name} {value:.1f}" for name, value in result["seconds"].items()]
+    lines.append("seconds: " + ", ".join(seconds))
+    if result["checkpoint"] and result.get("curve"):
+        lines.append(f"learning curve: {curve_file(result['checkpoint'])}")
+    lines.append(f"checkpoint: {result['checkpoint'] or 'not saved'}")
     return "\n".join(lines)

@@ -31,6 +31,8 @@ from recbole_ext.seams import atomic_checks, collecting, judging, mended_data
 from recbole_ext.seams.config import with_nearest_names, with_registered_properties
 from recbole_ext.seams.download import download
 from recbole_ext.seams.registry import extensions_asked_for
+from recbole_ext.seams.shared_evaluation import dividing_evaluation
+from recbole_ext.seams.shared_training import dividing_batches
 from recbole_ext.seams.todays_packages import quietly, repair
 from recbole_ext.settings import literals
 
@@ -100,6 +102,7 @@ def _replace_in_trainers() -> None:
     _replace(trainer, "_check_nan", lambda _: check_loss)
     _replace(trainer, "_save_checkpoint", lambda _: checkpoint.save_checkpoint)
     _replace(trainer, "resume_checkpoint", lambda _: resuming.resume_checkpoint)
+    _replace(trainer, "_train_epoch", dividing_batches)
     _replace(trainer, "fit", _recorded_fit)
     _replace(trainer, "_valid_epoch", _recorded_validation)
     _replace(trainer, "evaluate", _recorded_test)
@@ -114,7 +117,7 @@ def _recorded_validation(validate: Callable) -> Callable:
 
 
 def _recorded_test(evaluate: Callable) -> Callable:
-    return judging.checking_test(timed("test", reporting_groups(evaluate)))
+    return judging.checking_test(timed("test", reporting_groups(dividing_evaluation(evaluate))))
 
 
 def _replace(owner: type, name: str, wrap: Callable[[Callable], Callable]) -> None:

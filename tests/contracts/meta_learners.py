@@ -96,7 +96,7 @@ class MetaContract(ModelContract):
         for clamp, largest in ((1e-4, 1e-4), (0.0, float("inf"))):
             run = Run(self.model, **{**given, "gradient_clamp": clamp})
             tasks = run.model.split.training.resplit(5, None, 60, torch.Generator())
-            run.model.calculate_loss(tasks.batch(torch.arange(4))).backward()
+            run.trainer._loss(tasks.batch(torch.arange(4))).backward()
             sizes = [p.grad.abs().max() for p in run.model.parameters() if p.grad is not None]
             found = max(size.item() for size in sizes)
             assert 0 < found <= largest * 1.001

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from recbole_ext.lambda_opt.gradient import softmax
-from recbole_ext.lambda_opt.gradient.scores import Factors, UserBatch
+from recbole_ext.lambda_opt.gradient.user_batch import Factors, UserBatch
 
 N_USERS, N_ITEMS, SIZE = 7, 9, 3
 

@@ -218,12 +218,6 @@ def test_trainers_can_be_copied_and_written_by_users(world: dict[str, Any]) -> N
         Other(learning.config, learning.model)
 
 
-def test_several_processes_are_refused(world: dict[str, Any]) -> None:
-    settings = {**world, **LEARN}
-    with pytest.raises(ValueError, match="nproc must be 1, got 2: LightGCN trains in one process"):
-        recbole_ext.run("LightGCN", "world", config_dict=settings, nproc=2)
-
-
 def test_the_preset_for_one_step_applies(world: dict[str, Any]) -> None:
     asked = {**world, "regularizer": "lambda_opt", "preset": "one-step"}
     run = Run("LightGCN", **asked, lambda_source="split")

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from recbole_ext.lambda_opt.gradient.candidates import CandidateSampler
 from recbole_ext.lambda_opt.gradient.row_adam import RowAdam
-from recbole_ext.lambda_opt.gradient.scores import Factors, UserBatch, rows_of_batch
 from recbole_ext.lambda_opt.gradient.softmax import hit_gradients, softmax_gradients
 from recbole_ext.lambda_opt.gradient.through_training import ForwardGradient
+from recbole_ext.lambda_opt.gradient.user_batch import Factors, UserBatch, rows_of_batch
 from recbole_ext.lambda_opt.lambda_network import PowerLaw
 from recbole_ext.lambda_opt.softmax_objective import SoftmaxObjective
 from recbole_ext.lambda_opt.user_batches import with_candidates

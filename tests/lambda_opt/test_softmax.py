@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from recbole_ext.lambda_opt.gradient import softmax
 from recbole_ext.lambda_opt.gradient.calibration import Temperature
-from recbole_ext.lambda_opt.gradient.scores import Factors, UserBatch
 from recbole_ext.lambda_opt.gradient.softmax_derivatives import SoftmaxGradients
 from recbole_ext.lambda_opt.gradient.through_training import ForwardGradient
 from recbole_ext.lambda_opt.gradient.unrolled import unrolled_hypergradient
+from recbole_ext.lambda_opt.gradient.user_batch import Factors, UserBatch
 from recbole_ext.lambda_opt.lambda_network import PowerLaw
 from tests.lambda_opt.softmax_reference import (
     N_ITEMS,

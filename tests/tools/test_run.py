@@ -87,7 +87,8 @@ def test_a_key_given_twice_with_two_values_is_refused(
         (["--lambda_granularity=all"], "lambda_granularity must be one of power-law, global"),
         (["--valid_metric=Foo@10"], "error: valid_metric: Foo@10 is not computed"),
         (["--metrics=[Foo]"], "error: metrics: there is no metric '[Foo]'"),
-        (["--nproc=2"], "error: nproc must be 1, got 2: LambdaOptMF trains in one process"),
+        (["--nproc=999"], "error: nproc: 999 processes need 999 CPUs, and there are "),
+        (["--nproc=2", "--world_size=1"], "are the processes up to number 2, but world_size is 1"),
         (["--dataset=nowhere"], "error: dataset 'nowhere': there is no folder dataset/nowhere"),
     ],
 )

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from recbole_ext.processes.shares import Share, join_shares, share_of, sum_shares
+
 
 class Triples(NamedTuple):
     """A batch of BPR training cases: each user prefers the positive item to the negative one.
@@ -26,6 +28,10 @@ class Triples(NamedTuple):
     def items(self) -> Tensor:
         """All items that the batch reads, positives first, shape: [2 * batch_size]."""
         return torch.cat([self.positives, self.negatives])
+
+    def part(self, share: Share) -> Triples:
+        """Some of the triples."""
+        return Triples(*(ids[share.rows] for ids in self))
 
     @property
     def sides(self) -> tuple[Tensor, Tensor]:
@@ -73,23 +79,53 @@ class RowGradients(NamedTuple):
 
 
 @torch.no_grad()
-def bpr_row_gradients(user_table: Tensor, item_table: Tensor, triples: Triples) -> RowGradients:
+def bpr_row_gradients(
+    user_table: Tensor, item_table: Tensor, triples: Triples, total: int | None = None
+) -> RowGradients:
     """Compute :func:`bpr_loss` and its gradients for the rows that a batch reads.
 
     Args:
         user_table: all user embeddings, shape: [n_users, embedding_size]
         item_table: all item embeddings, shape: [n_items, embedding_size]
-        triples: the batch.
+        triples: the batch, or some triples of a batch.
+        total: the number of triples of the batch, by default all of these.
     """
-    size = len(triples.users)
+    size, total = len(triples.users), total or len(triples.users)
     user = user_table.index_select(0, triples.users)  # far faster than user_table[...]
     item = item_table.index_select(0, triples.items)
     difference = item[:size] - item[size:]
     margin = (user * difference).sum(-1, keepdim=True)
     # d(−ln σ(x))/dx = −σ(−x), divided by the batch size for the mean
-    slope = torch.sigmoid(-margin).div_(-size)
+    slope = torch.sigmoid(-margin).div_(-total)
     for_item = torch.empty_like(item)
     torch.mul(user, slope, out=for_item[:size])
     torch.neg(for_item[:size], out=for_item[size:])
-    loss = -F.logsigmoid(margin).mean()
+    loss = -F.logsigmoid(margin).sum() / total
     return RowGradients(triples, loss, user, item, difference.mul_(slope), for_item)
+
+
+@torch.no_grad()
+def shared_row_gradients(user_table: Tensor, item_table: Tensor, triples: Triples) -> RowGradients:
+    """Do the same as :func:`bpr_row_gradients`, with the batch divided among the processes."""
+    share = share_of(len(triples.users))
+    found = bpr_row_gradients(user_table, item_table, triples.part(share), share.total)
+    if not share.is_part:
+        return found
+    (loss,) = sum_shares([found.loss], share)
+    rows = user_table.index_select(0, triples.users), item_table.index_select(0, triples.items)
+    return RowGradients(triples, loss, *rows, *joined_rows(found.users, found.items, share))
+
+
+def joined_rows(users: Tensor, items: Tensor, share: Share) -> tuple[Tensor, Tensor]:
+    """The rows of a whole batch, from those of each process's share.
+
+    Args:
+        users: a row for each triple, shape: [triples, size]
+        items: rows of the positive items and of the negative ones, shape: [2 * triples, size]
+        share: this process's triples.
+    """
+    if not share.is_part:
+        return users, items
+    together = torch.cat([users, *items.chunk(2)], dim=1)
+    users, positives, negatives = join_shares(together, share).chunk(3, dim=1)
+    return users, torch.cat([positives, negatives])

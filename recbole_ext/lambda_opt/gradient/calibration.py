@@ -66,15 +66,18 @@ class Temperature(nn.Module):
 
 
 @torch.no_grad()
-def bpr_derivatives(margins: Tensor) -> Derivatives:
+def bpr_derivatives(margins: Tensor, size: int | None = None) -> Derivatives:
     """The derivatives of ``mean −ln σ(τ · margin)`` by ``τ``.
 
     Args:
         margins: differences of scores of a positive and a negative item, any shape.
+        size: the number of margins of the whole batch, if these are only some of them.
     """
+    of_batch = size or margins.numel()
 
     def derivatives(temperature: Tensor) -> tuple[Tensor, Tensor]:
         below = torch.sigmoid(-temperature * margins)
-        return -(margins * below).mean(), (margins.square() * below * (1 - below)).mean()
+        first, second = -(margins * below), margins.square() * below * (1 - below)
+        return first.sum() / of_batch, second.sum() / of_batch
 
     return derivatives

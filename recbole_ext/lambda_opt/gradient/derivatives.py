@@ -7,21 +7,56 @@ Both classes have the same methods, which work on whole tables. Parameters go by
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from recbole_ext.lambda_opt.gradient.bpr import Triples, bpr_row_gradients
-from recbole_ext.lambda_opt.gradient.calibration import Temperature, bpr_derivatives
+from recbole_ext.lambda_opt.gradient.bpr import (
+    Triples,
+    bpr_row_gradients,
+    joined_rows,
+    shared_row_gradients,
+)
+from recbole_ext.lambda_opt.gradient.calibration import Derivatives, Temperature, bpr_derivatives
 from recbole_ext.lambda_opt.gradient.penalty import batch_shares
 from recbole_ext.lambda_opt.gradient.tangents import bpr_row_tangents
 from recbole_ext.lambda_opt.pairwise import PairwiseModel, is_factorisation
+from recbole_ext.processes.shares import Share, same_draws, share_of, sum_shares
 
 ByName: TypeAlias = dict[str, Tensor]
 Rows: TypeAlias = Tensor | slice
 Answer: TypeAlias = Callable[[ByName], ByName]
+
+
+class Outer(NamedTuple):
+    """This process's share of the outer loss; the sums over all shares are those of the batch.
+
+    Attributes:
+        loss: shape: []
+        gradients: by the rows of each parameter.
+        rows: which rows these are.
+        share: the share of the batch.
+    """
+
+    loss: Tensor
+    gradients: ByName
+    rows: dict[str, Rows]
+    share: Share
+
+
+def following(temperature: Temperature, share: Share) -> Callable[[Derivatives], Tensor]:
+    """``temperature.follow``, for the sums of the derivatives over all shares of a batch."""
+
+    def follow(derivatives: Derivatives) -> Tensor:
+        def of_batch(value: Tensor) -> tuple[Tensor, Tensor]:
+            first, second = sum_shares(derivatives(value), share)
+            return first, second
+
+        return temperature.follow(of_batch)
+
+    return follow
 
 
 class Gradients(Protocol):
@@ -37,8 +72,8 @@ class Gradients(Protocol):
             read: what the model's own step has computed for the batch, or ``None``.
         """
 
-    def ranking(self, batch: Any, temperature: Temperature | None) -> tuple[Tensor, ByName]:
-        """The outer loss, shape: [], and its gradient.
+    def ranking(self, batch: Any, temperature: Temperature | None) -> Outer:
+        """The outer loss and its gradient, for this process's share of a batch.
 
         Args:
             batch: a batch of the ratings that λ learns from.
@@ -87,25 +122,27 @@ class FactorisationGradients(_PairwiseGradients):
 
         def answer(direction: ByName) -> ByName:
             users, items = direction.values()
-            return self._in_tables(batch, *bpr_row_tangents(tables, (users, items), batch))
+            part = batch.part(share)
+            moved = bpr_row_tangents(tables, (users, items), part, share.total)
+            return self._in_tables(batch, *joined_rows(*moved, share))
 
-        tables = self._tables()
-        found = bpr_row_gradients(*tables, batch)
+        tables, share = self._tables(), share_of(len(batch.users))
+        found = shared_row_gradients(*tables, batch)
         return self._in_tables(batch, found.users, found.items), answer
 
-    def ranking(
-        self, batch: Triples, temperature: Temperature | None = None
-    ) -> tuple[Tensor, ByName]:
+    def ranking(self, batch: Triples, temperature: Temperature | None = None) -> Outer:
         """See :class:`Gradients`."""
         users, items = self._tables()
+        share = share_of(len(batch.users))
+        batch = batch.part(share)
         scale = 1.0
         if temperature is not None:
             rows, (positive, negative) = users[batch.users], items[batch.items].chunk(2)
             margins = (rows * (positive - negative)).sum(-1)
-            scale = temperature.follow(bpr_derivatives(margins)).item()
-        found = bpr_row_gradients(users * scale, items, batch)
+            scale = following(temperature, share)(bpr_derivatives(margins, share.total)).item()
+        found = bpr_row_gradients(users * scale, items, batch, share.total)
         gradients = self._in_tables(batch, found.users * scale, found.items)
-        return found.loss, gradients
+        return Outer(found.loss, gradients, self.rows(batch), share)
 
     def _tables(self) -> tuple[Tensor, Tensor]:
         users, items = (table.detach() for table in self.parameters.values())
@@ -128,28 +165,30 @@ class AutogradGradients(_PairwiseGradients):
 
     def fit(self, batch: Triples, read: object = None) -> tuple[ByName, Answer]:
         """See :class:`Gradients`."""
-        with torch.enable_grad():
-            loss = self.model.fit_loss(self.parameters, batch)
+        share = share_of(len(batch.users))
+        with torch.enable_grad(), same_draws():
+            loss = self.model.fit_loss(self.parameters, batch.part(share)) * share.weight
             found = self._differentiate(loss, twice=True)
 
         def answer(direction: ByName) -> ByName:
             with torch.enable_grad():
                 slope = torch.stack([(found[n] * direction[n]).sum() for n in found]).sum()
-                return self._differentiate(slope, again=True)
+                return summed(self._differentiate(slope, again=True), share)
 
-        return {name: gradient.detach() for name, gradient in found.items()}, answer
+        return summed({name: gradient.detach() for name, gradient in found.items()}, share), answer
 
-    def ranking(
-        self, batch: Triples, temperature: Temperature | None = None
-    ) -> tuple[Tensor, ByName]:
+    def ranking(self, batch: Triples, temperature: Temperature | None = None) -> Outer:
         """See :class:`Gradients`."""
-        with torch.enable_grad():
+        share = share_of(len(batch.users))
+        batch = batch.part(share)
+        with torch.enable_grad(), same_draws():
             margins = self.model.margins(self.parameters, batch)
             scale = 1.0
             if temperature is not None:
-                scale = temperature.follow(bpr_derivatives(margins.detach())).item()
-            loss = -F.logsigmoid(margins * scale).mean()
-            return loss.detach(), self._differentiate(loss)
+                derivatives = bpr_derivatives(margins.detach(), share.total)
+                scale = following(temperature, share)(derivatives).item()
+            loss = -F.logsigmoid(margins * scale).sum() / share.total
+            return Outer(loss.detach(), self._differentiate(loss), self.rows(batch), share)
 
     def _differentiate(self, value: Tensor, twice: bool = False, again: bool = False) -> ByName:
         leaves = list(self.parameters.values())
@@ -160,3 +199,8 @@ class AutogradGradients(_PairwiseGradients):
             name: torch.zeros_like(leaf) if gradient is None else gradient
             for (name, leaf), gradient in zip(self.parameters.items(), found, strict=True)
         }
+
+
+def summed(found: ByName, share: Share) -> ByName:
+    """The sums over all shares of a batch, by name."""
+    return dict(zip(found, sum_shares(list(found.values()), share), strict=True))

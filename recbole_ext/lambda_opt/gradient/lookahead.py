@@ -7,7 +7,7 @@ from recbole.model.abstract_recommender import GeneralRecommender
 from torch import Tensor
 from torch.optim import Optimizer
 
-from recbole_ext.lambda_opt.gradient.bpr import RowGradients, Triples, bpr_row_gradients
+from recbole_ext.lambda_opt.gradient.bpr import RowGradients, Triples, shared_row_gradients
 from recbole_ext.lambda_opt.gradient.one_step import (
     Side,
     analytic_hypergradient,
@@ -19,6 +19,7 @@ from recbole_ext.lambda_opt.lambda_network import LambdaNetwork
 from recbole_ext.lambda_opt.pairwise import PairwiseModel, is_factorisation
 from recbole_ext.lambda_opt.settings import BilevelSettings
 from recbole_ext.lambda_opt.triples import TripleSampler
+from recbole_ext.processes.shares import share_of
 
 
 class LookaheadGradient:
@@ -70,7 +71,7 @@ class LookaheadGradient:
             return self._unrolled(train, valid)
         sides = self.user, self.item
         if self.factorisation:
-            read = read or bpr_row_gradients(self.user.table, self.item.table, train)
+            read = read or shared_row_gradients(self.user.table, self.item.table, train)
             return analytic_hypergradient(*sides, self.optimizer, read, valid)
         losses = self.model.fit_loss, self.model.ranking_loss
         return dense_hypergradient(*sides, self.optimizer, self.parameters, losses, train, valid)
@@ -84,7 +85,13 @@ class LookaheadGradient:
         batches = [train, *(self.train_sampler.draw(len(train.users)) for _ in more)]
 
         def fit_loss(parameters: dict[str, Tensor], batch: Triples) -> Tensor:
-            return self.model.fit_loss(parameters, batch) + self._penalty(parameters, batch)
+            share = share_of(len(batch.users))
+            loss = self.model.fit_loss(parameters, batch.part(share))
+            return (loss + self._penalty(parameters, batch)) * share.weight
+
+        def valid_loss(parameters: dict[str, Tensor], batch: Triples) -> Tensor:
+            share = share_of(len(batch.users))
+            return self.model.ranking_loss(parameters, batch.part(share)) * share.weight
 
         return unrolled_hypergradient(
             self.model,
@@ -92,7 +99,7 @@ class LookaheadGradient:
             batches,
             valid,
             fit_loss,
-            self.model.ranking_loss,
+            valid_loss,
             list(self.network.parameters()),
         )
 

@@ -24,10 +24,11 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from recbole_ext.lambda_opt.gradient.bpr import RowGradients, Triples, bpr_row_gradients
+from recbole_ext.lambda_opt.gradient.bpr import RowGradients, Triples, shared_row_gradients
 from recbole_ext.lambda_opt.gradient.optimizer_step import lookahead_rows, rows_of
 from recbole_ext.lambda_opt.gradient.penalty import batch_shares
 from recbole_ext.lambda_opt.lambda_network import LambdaNetwork
+from recbole_ext.processes.shares import same_draws, share_of, sum_shares
 
 Loss: TypeAlias = Callable[[dict[str, Tensor], Triples], Tensor]
 
@@ -109,7 +110,8 @@ def analytic_hypergradient(
     items = lookahead(
         item, optimizer, item_ids, *_in_rows(item_ids, batch.items, train.items, size)
     )
-    ahead = bpr_row_gradients(users.rows, items.rows, Triples(user_slots, *item_slots.chunk(2)))
+    slots = Triples(user_slots, *item_slots.chunk(2))
+    ahead = shared_row_gradients(users.rows, items.rows, slots)
     outer = torch.zeros_like(users.rows).index_add_(0, user_slots, ahead.users)
     user.network.add_gradient(user.name, user_ids, outer.mul_(users.slope))
     outer = torch.zeros_like(items.rows).index_add_(0, item_slots, ahead.items)
@@ -152,9 +154,7 @@ def dense_hypergradient(
         The validation loss after the look-ahead, shape: []
     """
     fit_loss, valid_loss = losses
-    with torch.enable_grad():
-        loss = fit_loss(parameters, train)
-        gradients = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
+    gradients = _shared_gradients(fit_loss, parameters, train, list(parameters.values()))[1]
     whole = slice(None)
     stepped: list[tuple[Side, Lookahead]] = []
     ahead: dict[str, Tensor] = {}
@@ -173,9 +173,24 @@ def dense_hypergradient(
                 if gradient is None
                 else lookahead_rows(optimizer, table, whole, rows, gradient).updated
             )
-    with torch.enable_grad():
-        loss = valid_loss(ahead, valid)
-    outer = torch.autograd.grad(loss, [step.rows for _, step in stepped])
+    loss, outer = _shared_gradients(valid_loss, ahead, valid, [step.rows for _, step in stepped])
     for (side, step), gradient in zip(stepped, outer, strict=True):
+        assert gradient is not None
         side.network.add_gradient(side.name, whole, gradient * step.slope)
-    return loss.detach()
+    return loss
+
+
+def _shared_gradients(
+    loss_of: Loss, parameters: dict[str, Tensor], batch: Triples, leaves: list[Tensor]
+) -> tuple[Tensor, list[Tensor | None]]:
+    """A loss and its gradients, summed over all shares of a batch; ``None`` where unused."""
+    share = share_of(len(batch.users))
+    with torch.enable_grad(), same_draws():
+        loss = loss_of(parameters, batch.part(share)) * share.weight
+        found = torch.autograd.grad(loss, leaves, allow_unused=True)
+    used = [at for at, gradient in enumerate(found) if gradient is not None]
+    summed = sum_shares([loss.detach(), *(g for g in found if g is not None)], share)
+    gradients: list[Tensor | None] = [None] * len(leaves)
+    for at, gradient in zip(used, summed[1:], strict=True):
+        gradients[at] = gradient
+    return summed[0], gradients

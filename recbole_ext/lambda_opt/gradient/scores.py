@@ -9,74 +9,15 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from recbole_ext.lambda_opt.gradient.candidates import Candidates
+from recbole_ext.lambda_opt.gradient.user_batch import UserBatch
 
 # The score of an item that is no candidate. It is far below all others, but 0 times it is 0.
 BARRED = -1e9
-
-
-class Factors(NamedTuple):
-    """The parameters of a matrix factorisation with item biases, or their derivatives.
-
-    Attributes:
-        users: user embeddings, shape: [n_users, embedding_size]
-        items: item embeddings, shape: [n_items, embedding_size]
-        bias: item biases, shape: [n_items]
-    """
-
-    users: Tensor
-    items: Tensor
-    bias: Tensor
-
-
-class UserBatch(NamedTuple):
-    """Some users with all their items.
-
-    Attributes:
-        users: internal user ids, shape: [batch]
-        rows: the position in ``users`` of each distinct pair of a user and an item, ascending,
-            shape: [pairs]
-        items: the internal item id of each pair, or its position among the candidates, shape:
-            [pairs]
-        times: how many interactions each pair has, shape: [pairs]
-        counts: number of interactions of each user, shape: [batch, 1]
-        barred: positions in ``users`` and columns that are no candidates, two of shape: [bars].
-            Where the columns are all items, an item of the user's own stays a candidate.
-        divisor: the loss is divided by it.
-        candidates: the items of the batch; ``None``: all items.
-    """
-
-    users: Tensor
-    rows: Tensor
-    items: Tensor
-    times: Tensor
-    counts: Tensor
-    barred: tuple[Tensor, Tensor] | None
-    divisor: float
-    candidates: Candidates | None = None
-
-    def to(self, device: torch.device) -> UserBatch:
-        """The batch on a device, where RecBole's loop sends it."""
-        users, rows, items, times, counts = (part.to(device) for part in self[:5])
-        barred = self.barred and (self.barred[0].to(device), self.barred[1].to(device))
-        candidates = self.candidates and self.candidates.to(device)
-        return UserBatch(users, rows, items, times, counts, barred, self.divisor, candidates)
-
-
-def rows_of_batch(factors: Factors, batch: UserBatch) -> tuple[Factors, UserBatch]:
-    """The rows that a batch with candidates needs, and the batch among them; differentiable."""
-    if batch.candidates is None:
-        return factors, batch
-    items = batch.candidates.items
-    rows = (part.index_select(0, items) for part in factors[1:])
-    within = torch.arange(len(batch.users), device=batch.users.device)
-    return Factors(factors.users.index_select(0, batch.users), *rows), batch._replace(users=within)
 
 
 class Scores:

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from recbole_ext.lambda_opt.gradient.calibration import Derivatives
-from recbole_ext.lambda_opt.gradient.scores import Factors, Scores, UserBatch
+from recbole_ext.lambda_opt.gradient.scores import Scores
+from recbole_ext.lambda_opt.gradient.user_batch import Factors, UserBatch
 
 # How much the loss of a hit is about the best of a user's items: 0 stands for their likelihood,
 # where all count alike, and 1 for the probability that the first item drawn is one of them.
@@ -133,15 +134,16 @@ def hit_gradients(
     def derivatives(temperature: Tensor) -> tuple[Tensor, Tensor]:
         mean, variance = _moments(scores, temperature)
         of_own, own_variance = _moments(own, temperature)
-        return (mean - of_own / FOCUS).mean(), (variance - own_variance / FOCUS).mean()
+        first, second = mean - of_own / FOCUS, variance - own_variance / FOCUS
+        return first.sum() / batch.whole, second.sum() / batch.whole
 
     temperature = follow(derivatives).to(users)
     total, residual = _scaled_softmax(scores, temperature)
     of_own, chance = _scaled_softmax(own, temperature)
     residual.add_to_pairs(-chance.of_pairs())
-    scale = temperature / len(batch.users)
+    scale = temperature / batch.whole
     residual = residual.each(lambda values: values.mul_(scale))
-    return (total - of_own / FOCUS).mean(), _by_parameters(factors, users, residual)
+    return (total - of_own / FOCUS).sum() / batch.whole, _by_parameters(factors, users, residual)
 
 
 def log_totals(scores: Scores) -> Tensor:

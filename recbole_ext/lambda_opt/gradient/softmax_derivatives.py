@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
 from recbole_ext.lambda_opt.gradient.calibration import Temperature
-from recbole_ext.lambda_opt.gradient.derivatives import Answer, ByName, Rows
-from recbole_ext.lambda_opt.gradient.scores import Factors, UserBatch, rows_of_batch
+from recbole_ext.lambda_opt.gradient.derivatives import (
+    Answer,
+    ByName,
+    Outer,
+    Rows,
+    following,
+)
 from recbole_ext.lambda_opt.gradient.softmax import (
     SoftmaxRead,
     calibrated_gradients,
@@ -15,6 +19,8 @@ from recbole_ext.lambda_opt.gradient.softmax import (
     softmax_gradients,
     softmax_tangents,
 )
+from recbole_ext.lambda_opt.gradient.user_batch import Factors, UserBatch, rows_of_batch
+from recbole_ext.processes.shares import Share, join_shares, share_of, sum_shares
 
 
 class SoftmaxGradients:
@@ -33,21 +39,26 @@ class SoftmaxGradients:
     def fit(self, batch: UserBatch, read: SoftmaxRead) -> tuple[ByName, Answer]:
         """See the interface."""
         factors, _ = rows_of_batch(self._factors(), batch)
+        share = share_of(len(batch.users))
 
         def answer(direction: ByName) -> ByName:
-            return self._in_tables(batch, softmax_tangents(factors, read, Factors(**direction)))
+            moved = softmax_tangents(factors, read, Factors(**direction))
+            return self._in_tables(batch, joined(moved, share))
 
         return self._in_tables(batch, read.gradients), answer
 
-    def ranking(self, batch: UserBatch, temperature: Temperature | None) -> tuple[Tensor, ByName]:
+    def ranking(self, batch: UserBatch, temperature: Temperature | None) -> Outer:
         """See the interface."""
+        share = share_of(len(batch.users))
+        batch = batch.part(share)
         factors, local = rows_of_batch(self._factors(), batch)
         if temperature is None:
             read = softmax_gradients(factors, local)
-            return read.loss, self._in_tables(batch, read.gradients)
-        calibrated = hit_gradients if self._hit else calibrated_gradients
-        loss, gradients = calibrated(factors, local, temperature.follow)
-        return loss, self._in_tables(batch, gradients)
+            loss, gradients = read.loss, read.gradients
+        else:
+            calibrated = hit_gradients if self._hit else calibrated_gradients
+            loss, gradients = calibrated(factors, local, following(temperature, share))
+        return Outer(loss, self._in_tables(batch, gradients), self.rows(batch), share)
 
     def shares(self, batch: UserBatch) -> ByName:
         """See the interface."""
@@ -76,3 +87,9 @@ class SoftmaxGradients:
             return found._asdict()
         users = torch.zeros_like(self.parameters["users"]).index_add_(0, batch.users, found.users)
         return found._replace(users=users)._asdict()
+
+
+def joined(found: Factors, share: Share) -> Factors:
+    """The gradients of a whole batch: the users' rows of all shares, and sums for the items."""
+    items, bias = sum_shares([found.items, found.bias], share)
+    return Factors(join_shares(found.users, share), items, bias)

@@ -56,7 +56,10 @@ class Tangent(NamedTuple):
 
 
 def bpr_row_tangents(
-    tables: tuple[Tensor, Tensor], tangents: tuple[Tensor, Tensor], triples: Triples
+    tables: tuple[Tensor, Tensor],
+    tangents: tuple[Tensor, Tensor],
+    triples: Triples,
+    total: int | None = None,
 ) -> tuple[Tensor, Tensor]:
     """The directional derivative of :func:`bpr_row_gradients` with respect to the tables.
 
@@ -64,7 +67,8 @@ def bpr_row_tangents(
         tables: user and item embeddings, shapes: [n_users, embedding_size],
             [n_items, embedding_size]
         tangents: the direction, in the same shapes.
-        triples: the batch.
+        triples: the batch, or some triples of a batch.
+        total: the number of triples of the batch, by default all of these.
 
     Returns:
         Derivatives of the gradients of users, shape: [batch_size, embedding_size], and of items,
@@ -79,7 +83,8 @@ def bpr_row_tangents(
     score = (user * difference).sum(-1, keepdim=True)
     moved = (user_tangent * difference + user * change).sum(-1, keepdim=True)
     below = torch.sigmoid(-score)
-    slope, slope_moved = -below / size, below * (1 - below) * moved / size
+    of_batch = total or size
+    slope, slope_moved = -below / of_batch, below * (1 - below) * moved / of_batch
     for_positive = slope_moved * user + slope * user_tangent
     return slope_moved * difference + slope * change, torch.cat([for_positive, -for_positive])
 

@@ -10,10 +10,11 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from recbole_ext.lambda_opt.gradient.calibration import Temperature
-from recbole_ext.lambda_opt.gradient.derivatives import ByName, Gradients, Rows
+from recbole_ext.lambda_opt.gradient.derivatives import ByName, Gradients, Outer, Rows
 from recbole_ext.lambda_opt.gradient.optimizer_step import rows_of
 from recbole_ext.lambda_opt.gradient.tangents import Tangent, TangentStep
 from recbole_ext.lambda_opt.lambda_network import Strengths
+from recbole_ext.processes.shares import sum_shares
 
 
 class ForwardGradient(nn.Module):
@@ -67,14 +68,20 @@ class ForwardGradient(nn.Module):
     def add(self, valid: Any) -> Tensor:
         """See :class:`~recbole_ext.lambda_opt.gradient.contract.Gradient`."""
         gradients, network = self._parts
-        loss, outer = gradients.ranking(valid, self.temperature)
-        rows = gradients.rows(valid)
-        for name, weight in network.weights.items():
-            moved = [
-                (outer[n] * rows_of(self._tangent(name, n).table, rows[n])).sum() for n in outer
-            ]
-            weight.grad = torch.stack(moved).sum().expand_as(weight).clone()
+        outer = gradients.ranking(valid, self.temperature)
+        of_shares = [self._along(outer, name) for name in network.weights]
+        loss, *found = sum_shares([outer.loss, *of_shares], outer.share)
+        for weight, gradient in zip(network.weights.values(), found, strict=True):
+            weight.grad = gradient.expand_as(weight).clone()
         return loss
+
+    def _along(self, outer: Outer, weight: str) -> Tensor:
+        """How the outer loss changes with a weight of λ, shape: []."""
+        changes = [
+            (gradient * rows_of(self._tangent(weight, name).table, outer.rows[name])).sum()
+            for name, gradient in outer.gradients.items()
+        ]
+        return torch.stack(changes).sum()
 
     def end(self) -> None:
         """Update the tangents for the coming model step."""

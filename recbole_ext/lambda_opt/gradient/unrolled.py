@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import higher
 import torch
@@ -12,6 +13,8 @@ from torch.optim import Adam, Optimizer
 
 from recbole_ext.arithmetic.adam_moments import AdamState
 from recbole_ext.lambda_opt.gradient.bpr import Triples
+from recbole_ext.processes.differentiable import differentiable_sums
+from recbole_ext.processes.shares import same_draws, share_of, sum_shares
 
 Loss = Callable[[dict[str, Tensor], Triples], Tensor]
 
@@ -63,9 +66,9 @@ def unrolled_hypergradient(
         optimizer: the model's own optimiser (Adam or SGD); it is not changed.
         train: one batch for each look-ahead step.
         valid: the batch of the validation loss.
-        fit_loss: the training loss with its penalty; it takes the module's parameters by name and a
-            batch.
-        valid_loss: the validation loss, with the same arguments.
+        fit_loss: this process's share of the training loss with its penalty; it takes the module's
+            parameters by name and a batch.
+        valid_loss: this process's share of the validation loss, with the same arguments.
         strengths: the λ tables.
 
     Returns:
@@ -73,12 +76,20 @@ def unrolled_hypergradient(
     """
     higher.register_optim(Adam, DifferentiableAdam)  # replaces higher's own Adam
     names = [name for name, _ in module.named_parameters()]
-    with torch.enable_grad(), higher.innerloop_ctx(module, optimizer) as (ahead, stepper):
+    with (
+        torch.enable_grad(),
+        same_draws(),
+        higher.innerloop_ctx(module, optimizer) as (ahead, stepper),
+    ):
         for batch in train:
-            stepper.step(fit_loss(dict(zip(names, ahead.fast_params, strict=True)), batch))
+            of_share = fit_loss(dict(zip(names, ahead.fast_params, strict=True)), batch)
+            shared = partial(differentiable_sums, share=share_of(len(batch.users)))
+            stepper.step(of_share, grad_callback=shared)
         loss = valid_loss(dict(zip(names, ahead.fast_params, strict=True)), valid)
         gradients = torch.autograd.grad(loss, list(strengths), allow_unused=True)
-    for strength, gradient in zip(strengths, gradients, strict=True):
-        if gradient is not None:
-            strength.grad = gradient if strength.grad is None else strength.grad + gradient
-    return loss.detach()
+    found = [(s, g) for s, g in zip(strengths, gradients, strict=True) if g is not None]
+    share = share_of(len(valid.users))
+    loss, *summed = sum_shares([loss.detach(), *(gradient for _, gradient in found)], share)
+    for (strength, _), gradient in zip(found, summed, strict=True):
+        strength.grad = gradient if strength.grad is None else strength.grad + gradient
+    return loss

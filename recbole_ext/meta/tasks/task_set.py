@@ -9,6 +9,8 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
+from recbole_ext.processes.shares import Share
+
 
 @dataclass(frozen=True)
 class Ratings:
@@ -33,6 +35,10 @@ class Ratings:
         """The same ratings on a device."""
         return Ratings(*(x.to(device) for x in self.columns))
 
+    def part(self, rows: slice) -> Ratings:
+        """The ratings of some tasks."""
+        return Ratings(*(x[rows] for x in self.columns))
+
 
 @dataclass(frozen=True)
 class TaskBatch:
@@ -42,15 +48,23 @@ class TaskBatch:
         users: shape: [tasks]
         support: the ratings that a model may adapt to.
         query: the ratings that it is then judged by.
+        share: which tasks of a larger batch these are; ``None``: all of them.
     """
 
     users: Tensor
     support: Ratings
     query: Ratings
+    share: Share | None = None
 
     def to(self, device: torch.device | str) -> TaskBatch:
         """The same batch on a device."""
-        return TaskBatch(self.users.to(device), self.support.to(device), self.query.to(device))
+        users, support = self.users.to(device), self.support.to(device)
+        return TaskBatch(users, support, self.query.to(device), self.share)
+
+    def part(self, share: Share) -> TaskBatch:
+        """Some of the tasks."""
+        rows = share.rows
+        return TaskBatch(self.users[rows], self.support.part(rows), self.query.part(rows), share)
 
     def without_support(self, which: Tensor, users: Tensor) -> TaskBatch:
         """The same batch with some support sets empty.
