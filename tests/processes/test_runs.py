@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -73,6 +74,7 @@ class TestResults:
         assert result["test_result"] == pytest.approx(whole["test_result"], abs=1e-3)
         assert "was trained by 2 processes, and 1 go on" in caplog.text
 
+    @pytest.mark.slow
     def test_torchrun_starts_them_as_well(self, world: dict[str, Any]) -> None:
         ours = [f"--{key}={value}" for key, value in world.items() if key != "dataset"]
         torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2"]
@@ -84,6 +86,51 @@ class TestResults:
         )  # fmt: skip
         assert done.returncode == 0, done.stderr[-2000:]
         assert done.stdout.count("LambdaOptMF on world") == 1
+
+
+@pytest.mark.slow
+class TestMachines:
+    """Each machine starts its own part; here both are on one."""
+
+    def test_both_give_the_result_of_one(self, world: dict[str, Any]) -> None:
+        alone = recbole_ext.run("LambdaOptMF", None, config_dict=dict(world))
+        assert alone
+        with machine(world, 0) as first, machine(world, 1) as second:
+            out, _ = first.communicate(timeout=200)
+            none, _ = second.communicate(timeout=20)
+        assert first.returncode == second.returncode == 0
+        assert not none
+        for metric, value in alone["test_result"].items():
+            assert re.search(rf"^{metric} .* {value:.4f}$", out, re.M)
+
+    def test_a_machine_that_is_lost_ends_the_other(self, world: dict[str, Any]) -> None:
+        endless = {**world, "epochs": 100_000}
+        with machine(endless, 0) as first, machine(endless, 1) as second:
+            while not any(Path("saved").glob("*-last.pth")):
+                assert first.poll() is None, first.communicate()
+                time.sleep(0.1)
+            lost = psutil.Process(second.pid)
+            for process in (*lost.children(recursive=True), lost):
+                process.kill()
+            _, err = first.communicate(timeout=20)
+        assert first.returncode == 1
+        assert "error: another machine's process has ended: " in err
+
+
+def machine(world: dict[str, Any], rank: int) -> subprocess.Popen:
+    """The command of one of two machines."""
+    if not Path("dataset").exists():
+        Path("dataset").symlink_to(world["data_path"])
+        Path("port").write_text(str(free_port()))
+    ours = [f"--{key}={value}".replace(" ", "") for key, value in world.items()]
+    where = ["--world_size=2", f"--port={Path('port').read_text()}", f"--group_offset={rank}"]
+    return subprocess.Popen(
+        [sys.executable, ROOT / "run.py", "--model=LambdaOptMF", *ours, *where],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 def evaluated(model: str, settings: dict[str, Any]) -> dict[str, float]:

@@ -87,14 +87,15 @@ def trained(case: str, folder: str) -> dict[str, Any]:
             run.model.norm_adj_matrix.rows = run.model.norm_adj_matrix.rows.double()
         for module in modules_of(run.trainer).values():
             module.double()
+        steps: list[int] = []
+        run.trainer.optimizer.register_step_post_hook(lambda *_: steps.append(1))
         run.fit(saved=False)
-        steps = max(_steps(optimizer) for optimizer in optimizers_of(run.trainer).values())
         return {
             "model": run.state(),
             "modules": {n: m.state_dict() for n, m in modules_of(run.trainer).items()},
             "moments": {n: o.state_dict()["state"] for n, o in optimizers_of(run.trainer).items()},
             "metrics": run.test(),
-            "steps": steps,
+            "steps": len(steps),
         }
     finally:
         torch.set_default_dtype(torch.float32)
@@ -128,10 +129,6 @@ def _one(rank: int, place: Place, folder: str, work: Callable[..., Any], given: 
     with joined(place, rank):
         found = work(*given)
     torch.save(found, Path(folder, f"{rank}.pt"))
-
-
-def _steps(optimizer: torch.optim.Optimizer) -> int:
-    return max((int(state.get("step", 0)) for state in optimizer.state.values()), default=0)
 
 
 def _two_tastes(folder: str) -> dict[str, Any]:
