@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from recbole.config import Config
 
-from recbole_ext.runs.checkpoint import load_checkpoint
+from recbole_ext.runs.loading import load_run
 from recbole_ext.runs.run_state import Listener, RunState, running
 from recbole_ext.seams.judging import check_run
 from recbole_ext.seams.registry import trainer_of
@@ -192,6 +192,8 @@ def objective_function(
 def load_data_and_model(model_file: str | Path) -> tuple:
     """Load the model and the data of a checkpoint, with a clear error for a damaged file.
 
+    They load on the CPU if the machine lacks the GPU of the training.
+
     Args:
         model_file: a checkpoint of any model.
 
@@ -202,7 +204,4 @@ def load_data_and_model(model_file: str | Path) -> tuple:
         FileNotFoundError: if the file does not exist.
         ValueError: if the file is truncated, is no checkpoint, or is not safe to load.
     """
-    load_checkpoint(model_file, "cpu")
-    from recbole.quick_start import load_data_and_model
-
-    return load_data_and_model(str(model_file))
+    return load_run(model_file)
