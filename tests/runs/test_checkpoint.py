@@ -145,4 +145,6 @@ def test_a_gpus_checkpoint_loads_without_one(
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     config, model, *_ = recbole_ext.load_data_and_model("gpu.pth")
     assert config["device"] == model.device == torch.device("cpu")
-    assert all(torch.equal(value, model.state_dict()[k]) for k, value in expected.state_dict().items())
+    assert all(
+        torch.equal(value, model.state_dict()[k]) for k, value in expected.state_dict().items()
+    )

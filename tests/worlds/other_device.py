@@ -22,8 +22,8 @@ from torch.utils._pytree import tree_flatten, tree_map
 
 OTHER = torch.device("meta")
 aten = torch.ops.aten
-# What takes an argument of another device: copies, and a CPU's indices into a tensor on a GPU.
-MIXES = {aten.copy_, aten._to_copy, aten.index, aten.index_put_, aten._index_put_impl_}
+# What takes arguments of a CPU beside a tensor on a GPU: its indices.
+MIXES = {aten._to_copy, aten.index, aten.index_put_, aten._index_put_impl_}
 # What makes the CPU wait for a GPU.
 WAITS = {aten._local_scalar_dense, aten.nonzero, aten._unique2, aten.equal, aten.unique_consecutive}
 
@@ -82,35 +82,43 @@ class OtherDevice(TorchDispatchMode):
 
 
 def dispatched(op: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
-    """Run an operation on what the tensors hold; its result is where a GPU's would be."""
+    """Run an operation on what the tensors hold; its result is where a GPU's would be.
+
+    Raises:
+        RuntimeError: where a GPU would refuse, because devices are mixed.
+    """
     given = [x for x in tree_flatten((args, kwargs))[0] if isinstance(x, Tensor)]
-    others = [x for x in given if _is_other(x)]
-    device = kwargs.get("device")
+    others, kind = [x for x in given if _is_other(x)], op.overloadpacket
+    device = kwargs.get("device") or (OTHER if others else None)
     if not others and device != OTHER:
         return op(*args, **kwargs)
-    away = device == OTHER if device is not None else bool(others)
-    kind = op.overloadpacket
-    mixed = others and any(x.dim() > 0 for x in given if not _is_other(x))
-    if mixed and (kind not in MIXES or not _is_other(args[0]) and kind not in (aten.copy_,)):
-        raise RuntimeError(f"Expected all tensors to be on the same device: {op}")
+    if others and any(x.dim() > 0 for x in given if not _is_other(x)):
+        _check_mix(op, args)
     generator = kwargs.get("generator")
-    if away and generator is not None and generator.device != OTHER:
+    if device == OTHER and generator is not None and generator.device != OTHER:
         raise RuntimeError(f"Expected a generator of the other device: {op}")
-    if device is not None:
+    if "device" in kwargs:
         kwargs = {**kwargs, "device": torch.device("cpu")}
     found = op(*tree_map(_held, args), **tree_map(_held, kwargs))
-    if kind is aten._to_copy and away and not others:
+    if kind is aten.copy_:
+        return args[0]
+    if kind is aten._to_copy and not others:
         found = found.clone()
-    if kind is aten._local_scalar_dense or not away:
-        return found
     back = {id(x.held): x for x in others}  # operations in place return their argument
 
-    def wrapped(value: Any) -> Any:
-        if not isinstance(value, Tensor):
+    def placed(value: Any) -> Any:
+        if not isinstance(value, Tensor) or device != OTHER:
             return value
         return back[id(value)] if id(value) in back else OtherTensor(value)
 
-    return tree_map(wrapped, found)
+    return tree_map(placed, found)
+
+
+def _check_mix(op: Any, args: tuple) -> None:
+    """A copy may go either way, and a CPU's indices into a tensor of the device."""
+    kind = op.overloadpacket
+    if kind is not aten.copy_ and not (kind in MIXES and _is_other(args[0])):
+        raise RuntimeError(f"Expected all tensors to be on the same device: {op}")
 
 
 def _is_other(value: Any) -> bool:
