@@ -18,7 +18,7 @@ PICTURE_scale := --picture docs/figures/scale.png
 # The tests use all cores with one thread per process, because torch's threads spin while the cores are busy.
 PYTEST := OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n logical --dist worksteal
 
-.PHONY: demo test test-all bench lint format docs clean
+.PHONY: demo test test-all bench gpu lint format docs clean
 .DEFAULT_GOAL := help
 
 help:
@@ -26,6 +26,7 @@ help:
 	@echo "make test   the tests, without the slow ones"
 	@echo "make test-all  all tests, with many more draws of hypothesis"
 	@echo "make bench  the speed benchmarks (a quarter of an hour; see benchmarks/README.md)"
+	@echo "make gpu    parity, training, lists and speed on a GPU (six minutes; without one the CPU takes its place)"
 	@echo "make lint   ruff, mypy, and the rules on who imports whom and how long files are"
 	@echo "make format ruff's formatting"
 	@echo "make docs   the documentation, as a site in build/site"
@@ -43,6 +44,9 @@ bench: $(STAMP) $(BENCHMARKS:%=bench-%)
 
 bench-%: $(STAMP)
 	$(PYTHON) -W ignore benchmarks/$*.py --json results/speed/$*.json $(PICTURE_$*)
+
+gpu: $(STAMP)
+	$(PYTHON) -W ignore benchmarks/gpu.py --json
 
 lint: $(STAMP)
 	$(PYTHON) -m ruff check .

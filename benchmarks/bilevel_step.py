@@ -64,6 +64,7 @@ CASES: dict[str, dict[str, Any]] = {
     "analytic, sparse Adam": {**FINEST, **SPARSE},
     "higher": {**FINEST, "meta_gradient": "higher"},
 }
+ON_CPU: dict[str, Any] = {"gpu_id": "", "use_gpu": False}
 SPARSE_CASE = "analytic, sparse Adam"
 BATCHES = 64
 INTERVAL = 8  # the default takes a λ step every 8 steps; it is measured over all 8
@@ -100,7 +101,7 @@ def stepper(
 
     def step() -> None:
         trainer.optimizer.zero_grad()
-        loss(next(batches)).backward()
+        loss(next(batches).to(trainer.device)).backward()
         trainer.optimizer.step()
 
     step()
@@ -115,7 +116,7 @@ def stepper(
 
 
 def _config(folder: str, case: dict[str, Any], more: dict[str, Any]) -> Config:
-    given = {"model": "LambdaOptMF", **case, **more}
+    given = {"model": "LambdaOptMF", **ON_CPU, **case, **more}
     settings = {
         "data_path": folder,
         "load_col": {"inter": ["user_id", "item_id"]},

@@ -18,6 +18,7 @@ from statistics import median
 from time import perf_counter
 from typing import Any
 
+from bilevel_step import ON_CPU
 from recbole.data.dataloader import TrainDataLoader
 from recbole.trainer import Trainer
 from tabulate import tabulate
@@ -47,7 +48,13 @@ EPOCHS, TURNS = 3, 2
 
 def run(model: str, dataset: str, data_path: str | None, epochs: int) -> dict[str, float]:
     """Seconds per epoch by phase; ``loading`` is for the whole run."""
-    given = {"epochs": epochs, **RUNS[model], "stopping_step": epochs + 1, "state": "ERROR"}
+    given = {
+        "epochs": epochs,
+        **ON_CPU,
+        **RUNS[model],
+        "stopping_step": epochs + 1,
+        "state": "ERROR",
+    }
     epochs = given["epochs"]
     given |= {"floors": False} if model in ("MeLU", "MAMO") else {}
     given |= {} if data_path is None else {"data_path": data_path}

@@ -19,6 +19,7 @@ from time import perf_counter
 from typing import Any
 
 import torch
+from bilevel_step import ON_CPU
 from per_user import MAMOLoop, MeLULoop, tasks_of
 from recbole.config import Config
 from recbole.data import create_dataset, data_preparation
@@ -47,15 +48,17 @@ VARIANTS: dict[str, dict[str, str]] = {
 
 
 class Bench:
-    """A model and its tasks."""
+    """A model and its tasks; ``more`` are settings beside the variant's."""
 
-    def __init__(self, folder: str, name: str, variant: str, batch_size: int) -> None:
+    def __init__(
+        self, folder: str, name: str, variant: str, batch_size: int, more: Any = None
+    ) -> None:
         settings = {"data_path": folder, "train_batch_size": batch_size, "state": "ERROR"}
-        settings |= VARIANTS[variant]
+        settings |= {**ON_CPU, **VARIANTS[variant], **(more or {})}
         config = Config(name, "tasks", config_dict=settings)
         init_seed(config["seed"], config["reproducibility"])
         train_data, _, _ = data_preparation(config, create_dataset(config))
-        self.model = get_model(name)(config, train_data.dataset)
+        self.model = get_model(name)(config, train_data.dataset).to(config["device"])
         self.trainer: Trainer = get_trainer(config["MODEL_TYPE"], name)(config, self.model)
         split = self.model.split
         self.training, self.evaluation = _sample(split.training), _sample(split.evaluation)
@@ -71,7 +74,7 @@ class Bench:
         self.model.train()
         for batch in self.loader:
             self.trainer.optimizer.zero_grad()
-            self.model.calculate_loss(batch).backward()
+            self.model.calculate_loss(batch.to(self.model.device)).backward()
             self.trainer.optimizer.step()
 
     @torch.no_grad()
@@ -79,7 +82,7 @@ class Bench:
         """Predict the queries of all tasks of a turn."""
         self.model.eval()
         for part in self.parts:
-            self.model.predict_tasks(self.evaluation.batch(part))
+            self.model.predict_tasks(self.evaluation.batch(part).to(self.model.device))
 
     def padding(self) -> tuple[float, float]:
         """Share of padding in the support sets, in training and in evaluation."""

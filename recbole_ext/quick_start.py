@@ -21,7 +21,7 @@ from recbole.config import Config
 
 from recbole_ext.processes import launching
 from recbole_ext.processes.alike import check_settings
-from recbole_ext.runs.checkpoint import load_checkpoint
+from recbole_ext.runs.loading import load_run
 from recbole_ext.runs.run_state import Listener, RunState, running
 from recbole_ext.seams.judging import check_run
 
@@ -208,6 +208,8 @@ def objective_function(
 def load_data_and_model(model_file: str | Path) -> tuple:
     """Load the model and the data of a checkpoint, with a clear error for a damaged file.
 
+    They load on the CPU if the machine lacks the GPU of the training.
+
     Args:
         model_file: a checkpoint of any model.
 
@@ -218,7 +220,4 @@ def load_data_and_model(model_file: str | Path) -> tuple:
         FileNotFoundError: if the file does not exist.
         ValueError: if the file is truncated, is no checkpoint, or is not safe to load.
     """
-    load_checkpoint(model_file, "cpu")
-    from recbole.quick_start import load_data_and_model
-
-    return load_data_and_model(str(model_file))
+    return load_run(model_file)

@@ -216,7 +216,7 @@ class BilevelTrainer(Trainer):
             return
         summary = lambda_summary(self.lambda_network, self._lambda_losses[-1:])
         values = {"loss": f"{loss.item():.4f}", **summary}
-        if self.gpu_available:
+        if self.device.type == "cuda":
             values["GPU RAM"] = get_gpu_usage(self.device)
         self._progress.set_postfix(values, refresh=False)
 

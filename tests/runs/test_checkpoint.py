@@ -129,3 +129,22 @@ def test_the_umask_is_honoured(tmp_path: Path) -> None:
     finally:
         os.umask(before)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_gpus_checkpoint_loads_without_one(
+    world: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = recbole_ext.run_recbole("LightGCN", config_dict={**world, **QUICK, "n_layers": 1})
+    expected = recbole_ext.load_data_and_model(result["checkpoint"])[1]
+    state = checkpoint.load_checkpoint(result["checkpoint"])
+    state["config"]["device"] = torch.device("cuda", 0)
+    with monkeypatch.context() as on_a_gpu:
+        on_a_gpu.setattr(torch.serialization, "location_tag", lambda _: "cuda:0")
+        checkpoint.write_atomically(state, "gpu.pth")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    config, model, *_ = recbole_ext.load_data_and_model("gpu.pth")
+    assert config["device"] == model.device == torch.device("cpu")
+    assert all(
+        torch.equal(value, model.state_dict()[k]) for k, value in expected.state_dict().items()
+    )

@@ -98,12 +98,13 @@ class PowerLaw(nn.Module):
         Raises:
             ValueError: if λ has run away.
         """
-        for name, weight in self.weights.items():
+        values = torch.cat(list(self.weights.values())).flatten().tolist()  # a GPU waits once
+        for name, value in zip(self.weights, values, strict=True):
             most = MOST_LOG_STRENGTH if name.endswith("strength") else MOST_EXPONENT
-            if not abs(weight.item()) <= most:
+            if not abs(value) <= most:
                 raise ValueError(
                     f"λ runs away: the {name.replace('-', ' log ' if most > 10 else ' ')} is "
-                    f"{weight.item():.3g}; lower lambda_learning_rate or learning_rate, or set "
+                    f"{value:.3g}; lower lambda_learning_rate or learning_rate, or set "
                     "regularizer: frequency with a reg_weight of your own"
                 )
 

@@ -124,8 +124,10 @@ class Combination(nn.Module):
             scenarios: shape: [n]
             ratings: shape: [n]
         """
-        columns, places = inputs.double(), self.places(ratings)
-        together = fit_levels(columns, places, self.start.double(), POOLED)
+        # on the CPU, as a GPU would take a thousand small steps and wait for each
+        columns, places = inputs.double().cpu(), self.places(ratings).cpu()
+        scenarios = scenarios.cpu()
+        together = fit_levels(columns, places, self.start.double().cpu(), POOLED)
         for scenario in range(len(SCENARIOS)):
             mine = scenarios == scenario
             found = fit_levels(columns[mine], places[mine], together, OWN)

@@ -141,7 +141,7 @@ def _load(path: str | Path) -> tuple[Config, AbstractRecommender, Dataset, list]
     except RuntimeError as error:
         raise ValueError(
             f"{path} does not fit what it is loaded with: is its data set the one that it was "
-            f"trained on, and is there the device that it was trained on? ({error})"
+            f"trained on? ({error})"
         ) from error
     return config, model, dataset, loaders
 
