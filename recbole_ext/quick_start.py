@@ -67,7 +67,7 @@ def run(
         return run_recbole(model, dataset, config_file_list, config_dict, saved)
     config = checked_config(model, dataset, config_file_list, settings)
     total = nproc if world_size == -1 else world_size
-    place = launching.Place(nproc, total, ip, int(port), group_offset)
+    place = launching.Place(nproc, total, ip, launching.port_number(port), group_offset)
     return launching.run_together(work, place, config["gpu_id"])
 
 

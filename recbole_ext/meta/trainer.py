@@ -60,6 +60,7 @@ class MetaTrainer(Trainer):
             self.model.calculate_loss,
             batch,
             (lambda gradient: gradient.clamp(-clamp, clamp)) if clamp > 0 else None,
+            drops_rows=False,
         )
 
     def _valid_epoch(self, *args: Any, **kwargs: Any) -> Any:

@@ -11,8 +11,8 @@ from recbole_ext.processes.group import from_each
 
 # Settings that may differ from process to process.
 OWN = {
-    "checkpoint_dir", "data_path", "device", "gpu_id", "local_rank", "log_wandb", "show_progress",
-    "state",
+    "checkpoint_dir", "data_path", "device", "gpu_id", "local_rank", "log_wandb", "resume_file",
+    "show_progress", "state",
 }  # fmt: skip
 
 

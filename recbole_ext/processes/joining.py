@@ -65,6 +65,17 @@ class Place:
             )
 
 
+def port_number(port: str | int) -> int:
+    """RecBole's setting ``port``, which is text, as a number.
+
+    Raises:
+        ValueError: if it is none.
+    """
+    if not str(port).isdigit() or not 0 < int(port) < 65536:
+        raise ValueError(f"port must be a whole number from 1 to 65535, got {port!r}")
+    return int(port)
+
+
 def cpus() -> int:
     """The number of CPUs that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

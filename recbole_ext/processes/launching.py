@@ -18,12 +18,13 @@ from recbole_ext.processes.joining import (
     cpus,
     joined,
     joined_by_torchrun,
+    port_number,
     started_by_torchrun,
     usable_gpus,
 )
 from recbole_ext.processes.quiet import keep_quiet
 
-__all__ = ["Place", "join_torchrun", "run_together", "started_by_torchrun"]
+__all__ = ["Place", "join_torchrun", "port_number", "run_together", "started_by_torchrun"]
 
 # Takes the settings of a process that differ from those of the others, and trains.
 Work: TypeAlias = Callable[[dict[str, Any]], Any]

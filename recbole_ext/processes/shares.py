@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -99,6 +99,7 @@ def shared_loss(
     loss_of: Callable[[Any], Tensor | tuple[Tensor, ...]],
     batch: Any,
     change: Callable[[Tensor], Tensor] | None = None,
+    drops_rows: bool = True,
 ) -> Tensor | tuple[Tensor, ...]:
     """The loss of a batch with gradients that are summed over the shares of all processes.
 
@@ -110,6 +111,7 @@ def shared_loss(
         loss_of: the loss of a batch, or a tuple of its terms.
         batch: has a length, and gives its rows by a slice or by ``part(share)``.
         change: changes each gradient before it is used.
+        drops_rows: whether the loss may have dropout on rows of the batch.
 
     Returns:
         The loss, shape: [], or its terms; their sum has the gradients.
@@ -117,7 +119,7 @@ def shared_loss(
     if group().size == 1 and change is None:
         return loss_of(batch)
     share = share_of(len(batch))
-    with same_draws(), dropout_of(share):
+    with same_draws(), dropout_of(share) if share.is_part and drops_rows else nullcontext():
         terms = loss_of(part_of(batch, share))
     several = isinstance(terms, tuple)
     parts: tuple[Tensor, ...] = terms if isinstance(terms, tuple) else (terms,)
@@ -173,7 +175,7 @@ class dropout_of(TorchFunctionMode):  # noqa: N801 (a context manager, as torch.
         """See torch; all other functions stay as they are."""
         kwargs = kwargs or {}
         share = self.share
-        if function is not F.dropout or not share.is_part:
+        if function is not F.dropout:
             return function(*args, **kwargs)
         values, *others = args or (kwargs.pop("input"),)
         if len(values) != share.end - share.begin or kwargs.get("inplace"):

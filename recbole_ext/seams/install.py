@@ -32,7 +32,7 @@ from recbole_ext.seams.config import with_nearest_names, with_registered_propert
 from recbole_ext.seams.download import download
 from recbole_ext.seams.registry import extensions_asked_for
 from recbole_ext.seams.shared_evaluation import dividing_evaluation
-from recbole_ext.seams.shared_training import dividing_batches
+from recbole_ext.seams.shared_training import dividing_batches, stepping_in_one_pass
 from recbole_ext.seams.todays_packages import quietly, repair
 from recbole_ext.settings import literals
 
@@ -103,6 +103,7 @@ def _replace_in_trainers() -> None:
     _replace(trainer, "_save_checkpoint", lambda _: checkpoint.save_checkpoint)
     _replace(trainer, "resume_checkpoint", lambda _: resuming.resume_checkpoint)
     _replace(trainer, "_train_epoch", dividing_batches)
+    _replace(trainer, "_build_optimizer", stepping_in_one_pass)
     _replace(trainer, "fit", _recorded_fit)
     _replace(trainer, "_valid_epoch", _recorded_validation)
     _replace(trainer, "evaluate", _recorded_test)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from torch.optim import Optimizer
+
+from recbole_ext.arithmetic.fused_adam import fused
 from recbole_ext.processes.group import group
 from recbole_ext.processes.shares import shared_loss
 
@@ -33,3 +36,16 @@ def dividing_batches(train_epoch: Callable) -> Callable:
         return train_epoch(trainer, train_data, epoch_idx, loss_func, show_progress)
 
     return train_on_shares
+
+
+def stepping_in_one_pass(build: Callable) -> Callable:
+    """Wrap ``Trainer._build_optimizer``: several processes have a faster Adam with the same steps.
+
+    All of them take the whole step, which is therefore made short.
+    """
+
+    def build_fused(trainer: Any, **given: Any) -> Optimizer:
+        optimizer = build(trainer, **given)
+        return optimizer if group().size == 1 else fused(optimizer)
+
+    return build_fused

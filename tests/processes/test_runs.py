@@ -179,6 +179,10 @@ class TestErrors:
         ):
             recbole_ext.run("BPR", "ml-100k", config_dict=dict(QUICK), nproc=999)
         assert usable_gpus("") == []
+        with pytest.raises(
+            ValueError, match="port must be a whole number from 1 to 65535, got 'x'"
+        ):
+            recbole_ext.run("BPR", "ml-100k", config_dict=dict(QUICK), nproc=2, port="x")
 
     def test_an_address_where_nobody_listens(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(joining, "PATIENCE", 1)

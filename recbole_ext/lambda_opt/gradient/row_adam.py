@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim import Adam, Optimizer, SparseAdam
+from torch.optim import Optimizer, SparseAdam
+
+from recbole_ext.arithmetic.fused_adam import fused
 
 
 def fast_optimizer(optimizer: Optimizer) -> Optimizer:
@@ -20,11 +21,7 @@ def fast_optimizer(optimizer: Optimizer) -> Optimizer:
     """
     if type(optimizer) is SparseAdam:
         return RowAdam(optimizer.param_groups)
-    if type(optimizer) is Adam:
-        with contextlib.suppress(RuntimeError):  # torch has it on a CPU from 2.4 on
-            groups = [{**group, "fused": True} for group in optimizer.param_groups]
-            return Adam(groups, fused=True)
-    return optimizer
+    return fused(optimizer)
 
 
 class RowAdam(SparseAdam):
