@@ -27,7 +27,7 @@ from recbole_ext.runs import checkpoint, resuming
 from recbole_ext.runs.frequency_groups import counting_ratings, reporting_groups
 from recbole_ext.runs.not_a_number import check_loss
 from recbole_ext.runs.run_state import state_of_new_trainer, timed
-from recbole_ext.seams import atomic_checks, collecting, judging, mended_data
+from recbole_ext.seams import atomic_checks, collecting, faster_data, judging, mended_data
 from recbole_ext.seams.config import with_nearest_names, with_registered_properties
 from recbole_ext.seams.download import download
 from recbole_ext.seams.registry import extensions_asked_for
@@ -48,6 +48,7 @@ def install() -> None:
     for module in (recbole.utils.logger, recbole.trainer.trainer, recbole.data.utils):
         module.ensure_dir = _make_folder
     _replace_in_datasets()
+    faster_data.install(_replace)
     _replace_in_models()
     _replace(Collector, "get_data_struct", collecting.keeping_counts)
     _replace(Evaluator, "evaluate", collecting.evaluating_aloud)
