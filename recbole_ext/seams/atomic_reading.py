@@ -137,7 +137,7 @@ def _frame(
                     raise _OddNumber(name)
             found[name].append(column)
     finish: dict[str, Callable] = dict.fromkeys(kinds, functools.partial(_texts, missing=""))
-    finish |= dict.fromkeys(tokens, _categories)
+    finish |= dict.fromkeys(tokens, functools.partial(categories, missing=missing_marks()))
     finish |= {name: np.concatenate for name in kinds if kinds[name] is np.float64}
     finish |= dict.fromkeys(odd, _odd_numbers)
     return DataFrame({name: finish[name](found.pop(name)) for name in kinds}, copy=False)
@@ -183,15 +183,17 @@ def _texts(blocks: list[Any], missing: str | float = np.nan) -> np.ndarray:
     return texts
 
 
-def _categories(blocks: list[Any]) -> pd.Categorical:
+def categories(blocks: list[Any], missing: frozenset[str | None]) -> pd.Categorical:
+    """Dictionary-encoded texts as pandas' categories; some of them are missing values."""
     import pyarrow as pa
 
     chunks = pa.chunked_array(blocks).unify_dictionaries().chunks
     names = chunks[-1].dictionary.to_pylist()
-    codes = np.concatenate([chunk.indices.to_numpy() for chunk in chunks])
-    known = np.array([name not in missing_marks() for name in names], dtype=bool)
+    codes = np.concatenate([chunk.indices.fill_null(-1).to_numpy() for chunk in chunks])
+    known = np.array([name not in missing for name in names], dtype=bool)
     if not known.all():
-        codes = np.where(known, np.cumsum(known) - 1, -1)[codes]
+        new = np.append(np.where(known, np.cumsum(known) - 1, -1), -1)
+        codes = new[codes]
         names = [name for name, kept in zip(names, known, strict=True) if kept]
     return pd.Categorical.from_codes(codes, pd.Index(names, dtype=object))
 

@@ -153,7 +153,7 @@ def joining_tokens(concatenate: Callable) -> Callable:
             return concatenate(dataset, remap_list)
         pieces = [
             _encoded(feat[field].agg(np.concatenate) if kind == FeatureType.TOKEN_SEQ
-                     else feat[field].array)
+                     else feat[field].values)
             for feat, field, kind in remap_list
         ]  # fmt: skip
         words, tokens = pd.factorize(np.concatenate([found for _, found in pieces]))
