@@ -21,6 +21,7 @@ from recbole_ext.seams.atomic_reading import categories
 from recbole_ext.seams.todays_packages import substitute
 
 MISSING: frozenset[str | None] = frozenset([None])
+SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 REMEDY = (
     "a token is a string or an integer, a float a number or a time, and a sequence a list of such"
 )
@@ -154,7 +155,7 @@ def _column(path: Path, name: str, kind: FeatureType, values: Any) -> Any:
     fits = _is_number(inner) if number else _is_text(inner) or types.is_integer(inner)
     if not fits or _is_list(stored) != sequence:
         raise ValueError(
-            f"{path}: the column {name} is of type {stored}, which is no {kind.value}; {REMEDY}"
+            f"{path}: the column {name} is of type {inner if encoded else stored}, which is no {kind.value}; {REMEDY}"
         )
     if sequence:
         make = float if number else str
@@ -162,7 +163,7 @@ def _column(path: Path, name: str, kind: FeatureType, values: Any) -> Any:
         return [np.array([make(x) for x in row or () if x not in (None, "")]) for row in rows]
     if number:
         return _numbers(values.cast(inner) if encoded else values)
-    if not (encoded and _is_text(inner)):
+    if not (encoded and _is_text(inner) and stored.index_type == pa.int32()):
         values = (values.cast(inner) if encoded else values).dictionary_encode()
     blocks = [
         pa.DictionaryArray.from_arrays(block.indices, block.dictionary.cast(pa.string()))
@@ -183,13 +184,13 @@ def _numbers(values: Any) -> np.ndarray:
     import pyarrow as pa
     from pyarrow import types
 
-    if types.is_timestamp(values.type) or types.is_date(values.type):
-        parts = 10**9
-        values = values.cast(pa.timestamp("ns")).cast(pa.int64())
-    else:
-        parts = 1
-    whole = [block.cast(pa.float64()).to_numpy(zero_copy_only=False) for block in values.chunks]
-    return np.concatenate(whole) / parts
+    if types.is_date(values.type):
+        values = values.cast(pa.timestamp("s"))
+    second = SECOND[values.type.unit] if types.is_timestamp(values.type) else 1
+    if types.is_timestamp(values.type):
+        values = values.cast(pa.int64())
+    blocks = [block.cast(pa.float64(), safe=False) for block in values.chunks]
+    return np.concatenate([block.to_numpy(zero_copy_only=False) for block in blocks]) / second
 
 
 def _note(dataset: Dataset, field: str, kind: FeatureType, source: Any) -> None:
