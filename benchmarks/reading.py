@@ -108,7 +108,8 @@ def main() -> None:
     kinds = {"ours": False} if given.ours else {"RecBole's own": True, "ours": False}
     raw: dict[str, list[dict[str, Any]]] = {name: [] for name in kinds}
     with tempfile.TemporaryDirectory() as folder:
-        apart(1, write_rated, Path(folder, "rated"), given.ratings // 10 if given.quick else given.ratings)
+        ratings = given.ratings // 10 if given.quick else given.ratings
+        apart(1, write_rated, Path(folder, "rated"), ratings)
         for _, (name, own) in itertools.product(range(repetitions), kinds.items()):
             raw[name].append(apart(1, measure, folder, own)[0])
             print(name, {k: v for k, v in raw[name][-1].items() if k != "content"}, flush=True)

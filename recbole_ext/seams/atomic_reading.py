@@ -55,7 +55,7 @@ def read(path: str, separator: str, encoding: str, kinds: dict[str, type]) -> Da
         The columns: tokens are categorical, numbers float64, sequences texts that are still to be
         split (empty if they are missing). None if only pandas knows how to read the file.
     """
-    from pyarrow import ArrowException
+    from pyarrow import ArrowException, default_memory_pool
 
     names = _names(path, separator, encoding)
     if not names or not set(kinds) <= set(names):
@@ -64,13 +64,15 @@ def read(path: str, separator: str, encoding: str, kinds: dict[str, type]) -> Da
     while True:
         try:
             return _frame(path, names, separator, kinds, odd)
-        except _OddNumber as found:
+        except _OddNumberError as found:
             odd.add(str(found))
         except (ArrowException, ValueError, TypeError, OverflowError):
             return None
+        finally:
+            default_memory_pool().release_unused()
 
 
-class _OddNumber(Exception):
+class _OddNumberError(Exception):
     """A column whose numbers pandas reads in its own way; its name is the message."""
 
 
@@ -134,7 +136,7 @@ def _frame(
             if kinds[name] is np.float64 and name not in odd:
                 column = _numbers(column)
                 if column is None:
-                    raise _OddNumber(name)
+                    raise _OddNumberError(name)
             found[name].append(column)
     finish: dict[str, Callable] = dict.fromkeys(kinds, functools.partial(_texts, missing=""))
     finish |= dict.fromkeys(tokens, functools.partial(categories, missing=missing_marks()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from recbole.data.dataset import Dataset
 from recbole.data.interaction import Interaction
 from recbole.utils import FeatureType
 from scipy.sparse import coo_matrix
+
+SOME = 1 << 20
 
 
 class Groups:
@@ -79,7 +82,7 @@ def splitting_by_ratio(split: Callable) -> Callable:
 
         def sizes(total: int) -> list[int]:
             ends = [0, *dataset._calcu_split_ids(tot=total, ratios=shares), total]
-            return [len(range(total)[a:b]) for a, b in zip(ends[:-1], ends[1:], strict=True)]
+            return [len(range(total)[a:b]) for a, b in pairwise(ends)]
 
         parts = dataset._grouped_index(dataset.inter_feat[group_by].numpy()).parts(sizes)
         dataset._drop_unused_col()
@@ -115,7 +118,9 @@ def selecting_rows(get: Callable) -> Callable:
             index = torch.from_numpy(np.ascontiguousarray(index).astype(_wide(index), copy=False))
         elif not _selects(index):
             return get(interaction, index)
-        return Interaction({name: values[index] for name, values in interaction.interaction.items()})
+        return Interaction(
+            {name: values[index] for name, values in interaction.interaction.items()}
+        )
 
     return get_rows
 
@@ -136,12 +141,17 @@ def _selects(index: Any) -> bool:
 
 def count(values: Any = ()) -> Counter:
     """``Counter(values)``, faster for ids and for dictionary-encoded tokens."""
-    whole = isinstance(values, np.ndarray) and values.ndim == 1 and values.dtype.kind == "i"
-    if whole or isinstance(values, pd.Categorical):
-        codes, found = pd.factorize(values)
-        if codes.min(initial=0) >= 0:
-            return Counter(dict(zip(found, np.bincount(codes).tolist(), strict=True)))
-    return Counter(values)
+    encoded = isinstance(values, pd.Categorical)
+    codes = values.codes if encoded else values
+    whole = isinstance(codes, np.ndarray) and codes.ndim == 1 and codes.dtype.kind == "i"
+    if not whole or codes.min(initial=0) < 0:
+        return Counter(values)
+    found = pd.unique(codes)  # in the order of their first appearance
+    numbers = np.zeros(codes.max(initial=0) + 1, dtype=np.int64)
+    for start in range(0, len(codes), SOME):  # because bincount copies what it counts
+        numbers += np.bincount(codes[start : start + SOME], minlength=len(numbers))
+    keys = np.asarray(values.categories)[found] if encoded else found
+    return Counter(dict(zip(keys, numbers[found].tolist(), strict=True)))
 
 
 def joining_tokens(concatenate: Callable) -> Callable:
@@ -151,26 +161,24 @@ def joining_tokens(concatenate: Callable) -> Callable:
         kinds = [feat[field].dtype for feat, field, _ in remap_list]
         if not any(isinstance(kind, pd.CategoricalDtype) for kind in kinds):
             return concatenate(dataset, remap_list)
-        pieces = [
-            _encoded(feat[field].agg(np.concatenate) if kind == FeatureType.TOKEN_SEQ
-                     else feat[field].values)
-            for feat, field, kind in remap_list
-        ]  # fmt: skip
+        pieces = [_encoded(feat[field], kind) for feat, field, kind in remap_list]
         words, tokens = pd.factorize(np.concatenate([found for _, found in pieces]))
         ends = np.cumsum([len(found) for _, found in pieces])[:-1]
-        unknown = np.int64(-1)
         codes = [
-            np.append(new, unknown)[old]
+            np.append(new, -1).astype(np.int32)[old]
             for (old, _), new in zip(pieces, np.split(words, ends), strict=True)
         ]
         split_point = np.cumsum([len(some) for some in codes])[:-1]
-        return pd.Categorical.from_codes(np.concatenate(codes), tokens), split_point
+        names = pd.Index(tokens, dtype=object)
+        joined: Any = pd.Categorical.from_codes(np.concatenate(codes), names)
+        return joined, split_point
 
     return concat_tokens
 
 
-def _encoded(values: Any) -> tuple[np.ndarray, np.ndarray]:
-    """The code of each token, -1 where it is missing, and the tokens."""
+def _encoded(column: Any, kind: FeatureType) -> tuple[np.ndarray, np.ndarray]:
+    """The code of each token of a column, -1 where it is missing, and the tokens."""
+    values = column.agg(np.concatenate) if kind == FeatureType.TOKEN_SEQ else column.values
     if isinstance(values, pd.Categorical):
         return values.codes, np.asarray(values.categories, dtype=object)
     codes, found = pd.factorize(values)

@@ -85,12 +85,12 @@ def _load(dataset: Dataset, path: Path, source: Any) -> DataFrame | None:
     if not columns:
         dataset.logger.warning(f"No columns have been loaded from {path}")
         return None
-    feature = DataFrame({name.split(":")[0]: values for name, values in columns.items()})
-    for (field, values), kind in zip(feature.items(), chosen.values(), strict=True):
-        _note(dataset, str(field), kind, source)
-        if kind.value.endswith("seq"):
-            feature[field] = _cut(dataset, str(field), values.tolist())
-    return feature
+    found = {}
+    for name, kind in chosen.items():
+        field, values = name.split(":")[0], columns.pop(name)
+        _note(dataset, field, kind, source)
+        found[field] = _cut(dataset, field, values) if kind.value.endswith("seq") else values
+    return DataFrame(found, copy=False)
 
 
 def _fields(dataset: Dataset, path: Path, schema: Any) -> dict[str, FeatureType]:
@@ -99,7 +99,7 @@ def _fields(dataset: Dataset, path: Path, schema: Any) -> dict[str, FeatureType]
     Raises:
         ValueError: names the file, the column and what is expected.
     """
-    found = {}
+    found: dict[str, FeatureType] = {}
     for name, kind in zip(schema.names, schema.types, strict=True):
         if name.startswith("__index_level_"):  # the row labels of a pandas table
             continue
@@ -154,8 +154,9 @@ def _column(path: Path, name: str, kind: FeatureType, values: Any) -> Any:
     number = kind in (FeatureType.FLOAT, FeatureType.FLOAT_SEQ)
     fits = _is_number(inner) if number else _is_text(inner) or types.is_integer(inner)
     if not fits or _is_list(stored) != sequence:
+        given = inner if encoded else stored
         raise ValueError(
-            f"{path}: the column {name} is of type {inner if encoded else stored}, which is no {kind.value}; {REMEDY}"
+            f"{path}: the column {name} is of type {given}, which is no {kind.value}; {REMEDY}"
         )
     if sequence:
         make = float if number else str

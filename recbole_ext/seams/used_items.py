@@ -132,7 +132,8 @@ def using_arrays(_: Callable) -> Callable:
         found = {}
         for phase, dataset in zip(sampler.phases, sampler.datasets, strict=True):
             users, items = (
-                dataset.inter_feat[field].numpy() for field in (sampler.uid_field, sampler.iid_field)
+                dataset.inter_feat[field].numpy()
+                for field in (sampler.uid_field, sampler.iid_field)
             )
             parts = [*parts, ItemsOfUsers(users, items, sampler.user_num)]
             found[phase] = UsedItems(parts, sampler.user_num, sampler.item_num)

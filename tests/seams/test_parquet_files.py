@@ -1,4 +1,4 @@
-"""Parquet gives what the same atomic files give; an error names the file, the column, the remedy."""
+"""Parquet gives what the same atomic files give; errors name the file, the column, the remedy."""
 
 from __future__ import annotations
 

@@ -57,11 +57,12 @@ def content_of(settings: dict[str, Any], model: str = "BPR") -> dict[str, Any]:
     for name in dataset.feat_name_list:
         found[name] = dict(getattr(dataset, name).interaction)
     for name, loader in zip(("train", "valid", "test"), data, strict=True):
-        found[name] = dict(loader._dataset.inter_feat.interaction)
-        sampler = loader._sampler
+        single = getattr(loader, "general_dataloader", loader)  # of one with a graph
+        found[name] = dict(single._dataset.inter_feat.interaction)
+        sampler = single._sampler
         if hasattr(sampler, "phase") and not config["repeatable"]:
             found[f"{name} used"] = [list(map(int, items)) for items in sampler.used_ids]
-        found[f"{name} batches"] = [_plain(batch) for batch in loader]
+        found[f"{name} batches"] = [_plain(batch) for batch in single]
     found["drawn"] = (np.random.random(), torch.rand(1))
     return found
 
