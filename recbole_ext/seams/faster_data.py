@@ -29,6 +29,7 @@ METHODS: tuple[tuple[Any, str, Callable], ...] = (
     (Dataset, "split_by_ratio", grouped_rows.splitting_by_ratio),
     (Dataset, "_split_index_by_leave_one_out", grouped_rows.leaving_out),
     (Interaction, "__getitem__", grouped_rows.selecting_rows),
+    (Interaction, "_reindex", grouped_rows.ordering_rows),
     (Sampler, "get_used_ids", used_items.using_arrays),
     (Sampler, "_get_candidates_list", used_items.candidates_by_arrays),
     (AbstractSampler, "sample_by_key_ids", used_items.sampling_by_arrays),

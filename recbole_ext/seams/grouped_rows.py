@@ -14,6 +14,7 @@ from recbole.data.dataset import Dataset
 from recbole.data.interaction import Interaction
 from recbole.utils import FeatureType
 from scipy.sparse import coo_matrix
+from torch import Tensor
 
 SOME = 1 << 20
 
@@ -114,29 +115,50 @@ def selecting_rows(get: Callable) -> Callable:
     def get_rows(interaction: Interaction, index: Any) -> Any:
         if isinstance(index, range) and index.step == 1 and index.start >= 0:
             index = slice(index.start, index.stop)
-        elif isinstance(index, np.ndarray) and index.ndim == 1 and index.dtype.kind in "ib":
-            index = torch.from_numpy(np.ascontiguousarray(index).astype(_wide(index), copy=False))
-        elif not _selects(index):
+            return Interaction({f: values[index] for f, values in interaction.interaction.items()})
+        rows = _rows(index)
+        if rows is None:
             return get(interaction, index)
-        return Interaction(
-            {name: values[index] for name, values in interaction.interaction.items()}
-        )
+        take = _taking(rows)
+        return Interaction({name: take(v) for name, v in interaction.interaction.items()})
 
     return get_rows
 
 
-def _wide(index: np.ndarray) -> type:
-    return bool if index.dtype.kind == "b" else np.int64
+def ordering_rows(reindex: Callable) -> Callable:
+    """Wrap ``Interaction._reindex``, which puts all rows in another order."""
+
+    def reindex_rows(interaction: Interaction, index: Any) -> None:
+        rows = _rows(index)
+        if rows is None:
+            reindex(interaction, index)
+            return
+        columns, take = interaction.interaction, _taking(rows)
+        for name in columns:  # one by one, so that each frees its old values
+            columns[name] = take(columns[name])
+
+    return reindex_rows
 
 
-def _selects(index: Any) -> bool:
-    """Whether a tensor selects rows as the list of its elements does."""
-    return (
-        isinstance(index, torch.Tensor)
-        and index.ndim == 1
-        and index.dtype in (torch.int64, torch.bool)
-        and index.device.type == "cpu"
-    )
+def _rows(index: Any) -> Tensor | None:
+    """A tensor that selects the rows that a list of the index's elements does, if there is one."""
+    if isinstance(index, np.ndarray) and index.dtype.kind in "ib":
+        kind = np.int64 if index.dtype.kind == "i" else bool
+        index = torch.from_numpy(np.ascontiguousarray(index, dtype=kind))
+    known = isinstance(index, Tensor) and index.dtype in (torch.int64, torch.bool)
+    return index if known and index.ndim == 1 and index.device.type == "cpu" else None
+
+
+def _taking(rows: Tensor) -> Callable[[Tensor], Tensor]:
+    """What takes rows of a column; ``index_select`` is three times as fast as an index."""
+    plain = rows.dtype == torch.int64 and len(rows) > 0 and int(rows.min()) >= 0
+
+    def take(values: Tensor) -> Tensor:
+        if plain and values.device.type == "cpu":
+            return values.index_select(0, rows)
+        return values[rows]
+
+    return take
 
 
 def count(values: Any = ()) -> Counter:

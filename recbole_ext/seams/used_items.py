@@ -194,7 +194,7 @@ def ranking_by_arrays(make: Callable) -> Callable:
         dataset.sort(by=loader.uid_field, ascending=True)
         users, items = (dataset.inter_feat[f].numpy() for f in (loader.uid_field, loader.iid_field))
         lists = _Lists(ItemsOfUsers(users, items, dataset.user_num), used)
-        loader.uid2items_num = lists.numbers()
+        loader.uid2items_num = lists.numbers
         loader.uid2positive_item = OnDemand(lists.positives, dataset.user_num)
         loader.uid2history_item = OnDemand(lists.history, dataset.user_num)
         loader.uid_list = torch.from_numpy(np.flatnonzero(loader.uid2items_num))
@@ -213,20 +213,22 @@ class _Lists:
     def __init__(self, rated: ItemsOfUsers, used: UsedItems) -> None:
         self.rated = rated
         self.used = used
-
-    def numbers(self) -> np.ndarray:
-        """The number of distinct positives of each user, shape: [users]."""
-        pairs = distinct(self.rated.pairs(self.used.n_items))
-        return np.bincount(pairs // self.used.n_items, minlength=len(self.used))
+        pairs = distinct(rated.pairs(used.n_items))
+        self.numbers = np.bincount(pairs // used.n_items, minlength=len(used))  # [users]
+        self._histories: dict[int, np.ndarray] = {}
 
     def positives(self, user: int) -> Tensor | None:
         """The positives of one user; None if there are none."""
-        return torch.tensor(list(rated)) if (rated := self._set(user)) else None
+        return torch.tensor(list(self._set(user))) if self.numbers[user] else None
 
     def history(self, user: int) -> Tensor | None:
         """The items that one user has used before; None if the user has no positives."""
-        rated = self._set(user)
-        return torch.tensor(list(self.used[user] - rated), dtype=torch.int64) if rated else None
+        if not self.numbers[user]:
+            return None
+        if user not in self._histories:  # kept small, for the next evaluation
+            before = self.used[user] - self._set(user)
+            self._histories[user] = np.fromiter(before, dtype=np.int32, count=len(before))
+        return torch.from_numpy(self._histories[user].astype(np.int64))
 
     def _set(self, user: int) -> set[int]:
         rated: set[int] = set()
