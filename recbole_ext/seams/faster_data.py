@@ -14,12 +14,12 @@ import recbole.data.dataset.dataset
 import recbole.data.dataset.kg_dataset
 import recbole.sampler.sampler
 from recbole.data.dataloader import FullSortEvalDataLoader
-from recbole.data.dataset import Dataset
+from recbole.data.dataset import Dataset, SequentialDataset
 from recbole.data.interaction import Interaction
 from recbole.sampler import Sampler
 from recbole.sampler.sampler import AbstractSampler
 
-from recbole_ext.seams import atomic_reading, grouped_rows, used_items
+from recbole_ext.seams import atomic_reading, grouped_rows, sequence_rows, used_items
 from recbole_ext.seams.todays_packages import substitute
 
 # The methods that are replaced: class, name, what wraps it.
@@ -28,6 +28,7 @@ METHODS: tuple[tuple[Any, str, Callable], ...] = (
     (Dataset, "_grouped_index", grouped_rows.grouping),
     (Dataset, "split_by_ratio", grouped_rows.splitting_by_ratio),
     (Dataset, "_split_index_by_leave_one_out", grouped_rows.leaving_out),
+    (SequentialDataset, "data_augmentation", sequence_rows.augmenting),
     (Interaction, "__getitem__", grouped_rows.selecting_rows),
     (Interaction, "_reindex", grouped_rows.ordering_rows),
     (Sampler, "get_used_ids", used_items.using_arrays),

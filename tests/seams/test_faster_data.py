@@ -196,15 +196,18 @@ def test_lists_of_a_benchmark(tmp_path: Path) -> None:
     assert "error" not in found
 
 
-@pytest.mark.parametrize("model", ["SASRec", "CFKG", "FM", "MultiVAE", "MeLU", "ResNetMF"])
+@pytest.mark.parametrize("model", ["SASRec", "FPMC", "CFKG", "FM", "MultiVAE", "MeLU", "ResNetMF"])
 def test_models_of_each_kind(model: str, tmp_path: Path) -> None:
     kg = "head_id:token\trelation_id:token\ttail_id:token\n" + "".join(
         f"e{i}\t{'rs'[i % 2]}\te{i * 5 % 41}\n" for i in range(41)
     )
     link = "item_id:token\tentity_id:token\n" + "".join(f"i{i}\te{i}\n" for i in range(1, 30))
     given = {**write(tmp_path, {**FILES, "kg": kg, "link": link}), "epochs": 1}
-    if model == "SASRec":
-        given |= {"train_neg_sample_args": None}
+    if model in ("SASRec", "FPMC"):
+        given |= {"MAX_ITEM_LIST_LENGTH": 5}
+        given |= {"train_neg_sample_args": None} if model == "SASRec" else {}
+    if model == "FPMC":
+        given |= {"numerical_features": ["rating"]}
     if model == "CFKG":
         given |= {"entity_kg_num_interval": "[2,inf)", "load_col": {
             "inter": ["user_id", "item_id"], "kg": ["head_id", "relation_id", "tail_id"],
