@@ -1,6 +1,6 @@
 """Atomic files are read by pyarrow, with what RecBole's reader (pandas in Python) makes of them.
 
-Eleven million ratings take it 1.5 seconds instead of 30. Tokens are dictionary-encoded: a column of
+Eleven million ratings take it two seconds. Tokens are dictionary-encoded: a column of
 them is a ``pandas.Categorical``, until RecBole gives them ids. A file that pandas might understand
 differently (quotation marks, an uncommon encoding, rows of different lengths) is left to it.
 """

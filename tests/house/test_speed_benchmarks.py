@@ -93,7 +93,7 @@ def test_scale(smoke: Smoke) -> None:
 
 @pytest.mark.slow
 def test_reading(smoke: Smoke) -> None:
-    alone = {"seconds", "gb", "bytes_a_rating"}
+    alone = {"seconds", "gb", "bytes_a_rating", "gb_at_100_million"}
     assert set(smoke("reading", "--ratings=3000")) == {*alone, "speedup", "memory_ratio"}
     assert set(smoke("reading", "--ratings=3000", "--ours")) == alone
 
