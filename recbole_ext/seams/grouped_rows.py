@@ -142,11 +142,13 @@ def ordering_rows(reindex: Callable) -> Callable:
 
 def _rows(index: Any) -> Tensor | None:
     """A tensor that selects the rows that a list of the index's elements does, if there is one."""
+    if getattr(index, "ndim", 0) != 1:
+        return None
     if isinstance(index, np.ndarray) and index.dtype.kind in "ib":
         kind = np.int64 if index.dtype.kind == "i" else bool
         index = torch.from_numpy(np.ascontiguousarray(index, dtype=kind))
     known = isinstance(index, Tensor) and index.dtype in (torch.int64, torch.bool)
-    return index if known and index.ndim == 1 and index.device.type == "cpu" else None
+    return index if known and index.device.type == "cpu" else None
 
 
 def _taking(rows: Tensor) -> Callable[[Tensor], Tensor]:

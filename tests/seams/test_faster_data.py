@@ -234,7 +234,11 @@ def test_a_user_with_all_items(tmp_path: Path) -> None:
     assert theirs.startswith("ValueError: Some users have interacted with all items")
 
 
-def test_files_nobody_thought_of(tmp_path: Path) -> None:
+@pytest.mark.parametrize("block", [atomic_reading.BLOCK, 150])
+def test_files_nobody_thought_of(
+    block: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(atomic_reading, "BLOCK", block)
     ours, counts = atomic_reading.reading_by_arrow(pd.read_csv), Counter[bool]()
 
     @given(
