@@ -64,7 +64,8 @@ WORLD = Interaction({"a": torch.arange(7), "b": torch.rand(7, 2), "c": torch.ran
 INDICES = [
     np.array([3, 1, 1]), np.array([-1, 2]), np.array([5], dtype=np.int16), np.array([], dtype=int),
     np.array([True, False] * 3 + [True]), torch.tensor([6, 0, -7]),
-    torch.tensor([], dtype=torch.long), torch.arange(7) > 2, torch.tensor([1, 0], dtype=torch.uint8),
+    torch.tensor([], dtype=torch.long), torch.arange(7) > 2,
+    torch.tensor([1, 0], dtype=torch.uint8),
     range(2, 5), range(0), range(0, 7, 3), [4, 4], slice(1, 6, 2), 3, np.array(2), [],
     np.arange(14)[::2] // 2,
 ]  # fmt: skip
