@@ -61,7 +61,7 @@ def _load(dataset: Dataset, path: Path, source: Any) -> DataFrame | None:
     wanted, unwanted = dataset._get_load_and_unload_col(source)
     if wanted == set():
         return None
-    from pyarrow import ArrowException, parquet
+    from pyarrow import ArrowException, default_memory_pool, parquet
 
     try:
         schema = parquet.read_schema(path)
@@ -76,7 +76,10 @@ def _load(dataset: Dataset, path: Path, source: Any) -> DataFrame | None:
         file = parquet.ParquetFile(path, read_dictionary=texts)
         if file.metadata.num_rows == 0:
             raise ValueError(f"{path} has no rows")
-        columns = {n: _column(path, n, kind, file.read([n])[n]) for n, kind in chosen.items()}
+        columns = {}
+        for name, kind in chosen.items():
+            columns[name] = _column(path, name, kind, file.read([name])[name])
+            default_memory_pool().release_unused()
     except (ArrowException, OSError) as error:
         raise ValueError(
             f"{path} cannot be read as Parquet ({error}): write it again, or put {path.stem} "
