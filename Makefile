@@ -12,7 +12,7 @@ PIP_INSTALL := $(PYTHON) -m pip install --quiet --disable-pip-version-check
 STAMP := $(VENV)/.from-constraints
 DOCS_STAMP := $(VENV)/.docs-from-constraints
 
-BENCHMARKS := bilevel_step softmax_step meta_tasks epoch scale
+BENCHMARKS := bilevel_step softmax_step meta_tasks epoch scale reading processes
 PICTURE_scale := --picture docs/figures/scale.png
 
 # The tests use all cores with one thread per process, because torch's threads spin while the cores are busy.

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+from pyarrow import csv
 
 
 def write_ratings(folder: Path, users: int, items: int, ratings: int) -> None:
@@ -18,6 +20,36 @@ def write_ratings(folder: Path, users: int, items: int, ratings: int) -> None:
     users_of = np.concatenate([every % users, random.integers(users, size=more)])
     pairs = {"user_id:token": users_of, "item_id:token": np.concatenate([every % items, popular])}
     _write(folder, "inter", pairs)
+
+
+def write_rated(folder: Path, ratings: int) -> None:
+    """Write ``<name>.inter`` with about so many ratings and their times, user by user.
+
+    As in MovieLens-10M, users have 157 ratings on average, eleven million ratings are of 70,000
+    users and 10,000 items, both are skewed, and nobody rates an item twice.
+    """
+    random = np.random.default_rng(0)
+    users = max(20, ratings // 157)
+    items = max(60, int(3 * ratings**0.5))
+    activity = random.lognormal(0, 1.1, users)
+    counts = np.clip(1.3 * ratings * activity / activity.sum(), 20, items / 2).astype(np.int64)
+    users_of = np.repeat(np.arange(users), counts)
+    items_of = (items * random.random(len(users_of)) ** 2.5).astype(np.int64)
+    pairs = np.unique(users_of * items + items_of)
+    pairs = np.sort(random.permutation(pairs)[:ratings])
+    users_of, items_of = np.divmod(pairs, items)
+    first = 789_652_000 + random.integers(4 * 10**8, size=users)
+    folder.mkdir(parents=True)
+    columns = {
+        "user_id:token": users_of + 1,
+        "item_id:token": items_of + 1,
+        "rating:float": random.integers(1, 11, len(pairs)) / 2,
+        "timestamp:float": first[users_of] + random.integers(10**6, size=len(pairs)),
+    }
+    with open(folder / f"{folder.name}.inter", "wb") as file:
+        file.write("\t".join(columns).encode() + b"\n")
+        how = csv.WriteOptions(include_header=False, delimiter="\t")
+        csv.write_csv(pa.table(columns), file, how)
 
 
 def write_tasks(folder: Path, users: int, items: int) -> None:

@@ -87,10 +87,14 @@ def apart(threads: int, function: Callable[..., T], *given: Any) -> tuple[T, flo
 
 def _measure(there: Connection, threads: int, function: Callable, given: tuple) -> None:
     torch.set_num_threads(threads)
-    found = function(*given)
+    there.send((function(*given), most_memory()))
+
+
+def most_memory() -> float:
+    """The largest memory of this process so far, in MB."""
     peak = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
     assert peak is not None, "peak memory is read from Linux's /proc"
-    there.send((found, int(peak[1]) / 1000))
+    return int(peak[1]) / 1000
 
 
 def forget_peak() -> None:

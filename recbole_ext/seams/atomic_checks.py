@@ -33,12 +33,21 @@ def reading_checked(load_feat: Callable) -> Callable:
                 f"{path} cannot be read as an atomic file ({where}): check that row, the types "
                 "in the first one, and field_separator"
             ) from error
-        _check_ids(dataset, path, feature, source)
-        if feature is not None:
-            _check_columns(dataset, path, feature)
+        check_feature(dataset, path, feature, source)
         return feature
 
     return load_checked
+
+
+def check_feature(dataset: Dataset, path: Path, feature: DataFrame | None, source: Any) -> None:
+    """Refuse a file without ids, or with infinite numbers.
+
+    Raises:
+        ValueError: names the file, the column and what is expected.
+    """
+    _check_ids(dataset, path, feature, source)
+    if feature is not None:
+        _check_columns(dataset, path, feature)
 
 
 def check_header(path: Path, separator: str, encoding: str | None) -> None:
@@ -143,9 +152,10 @@ def _check_ids(dataset: Dataset, path: Path, feature: DataFrame | None, source: 
     found = [] if feature is None else list(feature.columns)
     missing = [name for name in wanted if name not in found]
     if missing:
+        place = "names of its columns" if path.suffix == ".parquet" else "file's first line"
         raise ValueError(
             f"{path}: no column {' and '.join(missing)} among the loaded ones "
-            f"({', '.join(found) or 'none'}); check the file's first line{hint}"
+            f"({', '.join(found) or 'none'}); check the {place}{hint}"
         )
 
 

@@ -18,6 +18,8 @@ from recbole.data.interaction import Interaction
 from recbole.sampler import Sampler
 from torch import Tensor
 
+from recbole_ext.seams.used_items import UsedItems
+
 
 class FastSampler(Sampler):
     """RecBole's sampler of one phase, which finds used pairs by searching a sorted array.
@@ -55,6 +57,8 @@ class FastSampler(Sampler):
 def used_pairs(sampler: Sampler) -> tuple[np.ndarray, np.ndarray]:
     """Users and the items that are never drawn for them, shape: [pairs] each."""
     used = sampler.used_ids  # [n_users], a set of items each
+    if isinstance(used, UsedItems):
+        return np.divmod(used.pairs, used.n_items)
     users = np.repeat(np.arange(len(used)), [len(items) for items in used])
     return users, np.fromiter(chain.from_iterable(used), dtype=np.int64, count=len(users))
 

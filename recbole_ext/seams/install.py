@@ -7,7 +7,8 @@ from functools import cached_property, wraps
 from pathlib import Path
 from typing import Any
 
-import recbole.data.dataset
+import recbole.data.dataset.dataset
+import recbole.data.dataset.kg_dataset
 import recbole.data.utils
 import recbole.trainer
 import recbole.utils.logger
@@ -27,7 +28,14 @@ from recbole_ext.runs import checkpoint, resuming
 from recbole_ext.runs.frequency_groups import counting_ratings, reporting_groups
 from recbole_ext.runs.not_a_number import check_loss
 from recbole_ext.runs.run_state import state_of_new_trainer, timed
-from recbole_ext.seams import atomic_checks, collecting, judging, mended_data
+from recbole_ext.seams import (
+    atomic_checks,
+    collecting,
+    faster_data,
+    judging,
+    mended_data,
+    parquet_files,
+)
 from recbole_ext.seams.config import with_nearest_names, with_registered_properties
 from recbole_ext.seams.download import download
 from recbole_ext.seams.registry import extensions_asked_for
@@ -50,6 +58,7 @@ def install() -> None:
     for module in (recbole.utils.logger, recbole.trainer.trainer, recbole.data.utils):
         module.ensure_dir = _make_folder
     _replace_in_datasets()
+    faster_data.install(_replace)
     _replace_in_models()
     _replace(Collector, "get_data_struct", collecting.keeping_counts)
     _replace(Evaluator, "evaluate", collecting.evaluating_aloud)
@@ -65,7 +74,9 @@ def _replace_in_datasets() -> None:
     recbole.data.utils.pickle = literals.without_load()
     dataset = recbole.data.dataset.Dataset
     _replace(dataset, "_download", download)
-    _replace(dataset, "_load_feat", lambda load: atomic_checks.reading_checked(quietly(load)))
+    _replace(dataset, "_load_feat", _either_checked)
+    for module in (recbole.data.dataset.dataset, recbole.data.dataset.kg_dataset):
+        module.os = parquet_files.SEES_PARQUET
     _replace(dataset, "__init__", judging.checking_data)
     _replace(dataset, "save", lambda _: literals.left_unsaved)
     recbole.data.utils.save_split_dataloaders = literals.left_unsaved
@@ -78,6 +89,10 @@ def _replace_in_datasets() -> None:
     history = cached_property(mended_data.history_of)
     history.__set_name__(NegSampleEvalDataLoader, "uid2history_item")
     NegSampleEvalDataLoader.uid2history_item = history
+
+
+def _either_checked(load: Callable) -> Callable:
+    return parquet_files.reading_either(atomic_checks.reading_checked(quietly(load)))
 
 
 def _checked_and_in_order(change_format: Callable) -> Callable:

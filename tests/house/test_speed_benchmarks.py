@@ -91,6 +91,13 @@ def test_scale(smoke: Smoke) -> None:
     assert set(found) == {"million_ms", "million_gb"}
 
 
+@pytest.mark.slow
+def test_reading(smoke: Smoke) -> None:
+    alone = {"seconds", "gb", "bytes_a_rating", "gb_at_100_million"}
+    assert set(smoke("reading", "--ratings=3000")) == {*alone, "speedup", "memory_ratio"}
+    assert set(smoke("reading", "--ratings=3000", "--ours")) == alone
+
+
 @pytest.fixture
 def in_float64() -> Iterator[None]:
     """In float32 a rectifier that one way of adding turns the other way moves all weights."""
