@@ -133,6 +133,8 @@ def shared_loss(
     if change is not None:
         gradients = [change(gradient) for gradient in gradients]
     first = loss_with_gradients(summed[0], [parameters[at] for at in used], gradients)
+    if not used:  # ItemKNN and its like train nothing, and RecBole goes backward all the same
+        first.requires_grad_()
     return (first, *summed[1 : len(parts)]) if several else first
 
 

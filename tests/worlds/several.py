@@ -70,6 +70,8 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "MAMO, by gradients": ("MAMO", {**GRADIENT, "write_rule": "sequential"}),
     "MAMO, lists": ("MAMO", {**TASKS, "task": "ranking"}),
     "ResNetMF": ("ResNetMF", {**TASKS, "train_batch_size": 500}),
+    "RecBole's ItemKNN": ("ItemKNN", {"k": 5}),
+    "RecBole's NGCF, with dropout": ("NGCF", {**PAIRS, "message_dropout": 0.3, "learner": "adam"}),
     "RecBole's BPR": ("BPR", {**PAIRS, "learner": "adam"}),
 }  # fmt: skip
 
@@ -83,8 +85,11 @@ def trained(case: str, folder: str) -> dict[str, Any]:
     try:
         run = Run(model, **{"dataset": "world", **world, **settings, "checkpoint_dir": folder})
         run.model.double()
-        if model == "LightGCN":
-            run.model.norm_adj_matrix.rows = run.model.norm_adj_matrix.rows.double()
+        for name, value in list(vars(run.model).items()):  # a graph's matrices
+            if isinstance(value, torch.Tensor) and value.is_floating_point():
+                setattr(run.model, name, value.double())
+            elif isinstance(getattr(value, "rows", None), torch.Tensor):
+                value.rows = value.rows.double()
         for module in modules_of(run.trainer).values():
             module.double()
         steps: list[int] = []
