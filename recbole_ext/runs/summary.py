@@ -45,9 +45,10 @@ def summarize(model: str, dataset: str, result: Mapping[str, Any] | None) -> str
     for side, groups in (result.get("frequency_groups") or {}).items():
         lines += ["", f"test, by training ratings of the {side} (rarest first)"]
         lines.append(tabulate(groups, headers="keys", floatfmt=".4f"))
-    seconds = [f"{name} {value:.1f}" for name, value in result["seconds"].items()]
-    lines.append("seconds: " + ", ".join(seconds))
-    if result["checkpoint"] and result.get("curve"):
-        lines.append(f"learning curve: {curve_file(result['checkpoint'])}")
-    lines.append(f"checkpoint: {result['checkpoint'] or 'not saved'}")
+    if "seconds" in result:  # RecBole's own result has the metrics only
+        seconds = [f"{name} {value:.1f}" for name, value in result["seconds"].items()]
+        lines.append("seconds: " + ", ".join(seconds))
+        if result["checkpoint"] and result.get("curve"):
+            lines.append(f"learning curve: {curve_file(result['checkpoint'])}")
+        lines.append(f"checkpoint: {result['checkpoint'] or 'not saved'}")
     return "\n".join(lines)
