@@ -17,6 +17,8 @@ WITH_TOKEN = {**RAY, "RAY_AUTH_MODE": "token"}  # today's Ray asks for what --he
 
 def kill(root: subprocess.Popen) -> None:
     """SIGKILL to a process, and to what it has started: Ray's would stay for others to find."""
+    if root.poll() is not None:
+        return
     process = psutil.Process(root.pid)
     for each in [process, *process.children(recursive=True)]:
         with contextlib.suppress(psutil.NoSuchProcess):
