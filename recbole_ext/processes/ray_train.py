@@ -9,6 +9,7 @@ Ray's own checkpoints would need such a file system, and are not used.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import tempfile
@@ -123,7 +124,13 @@ def run_on_ray(work: Work, cluster: Cluster, home: Home, gpu_id: Any = "") -> di
 
         use_gpu = cluster.gpus(gpu_id)
         at_home = _actor(home)
-        reason = _fit(work, cluster, at_home, use_gpu)
+        try:
+            reason = _fit(work, cluster, at_home, use_gpu)
+        except KeyboardInterrupt:
+            if last := ray.get(at_home.ended.remote())[2]:
+                go_on = f"to go on from the last state: resume_file={home.folder / last}"
+                logging.getLogger().error(go_on)
+            raise
         result, error, last = ray.get(at_home.ended.remote())
     if error is not None:
         raise error
@@ -138,7 +145,7 @@ def run_on_ray(work: Work, cluster: Cluster, home: Home, gpu_id: Any = "") -> di
 
 
 def _fit(work: Work, cluster: Cluster, at_home: Any, use_gpu: bool) -> str:
-    """Train; returns the last line about workers that were not replaced any more."""
+    """Train; returns why workers ended that were not replaced any more."""
     from ray import train
     from ray.train.torch import TorchConfig, TorchTrainer
     from ray.train.v2.api.exceptions import ControllerError, WorkerGroupError
@@ -158,7 +165,7 @@ def _fit(work: Work, cluster: Cluster, at_home: Any, use_gpu: bool) -> str:
         try:
             trainer.fit()
         except (ControllerError, WorkerGroupError) as error:
-            return str(error).strip().splitlines()[-1]
+            return str(error).strip().splitlines()[-1].split(". ")[0]
     return ""
 
 
