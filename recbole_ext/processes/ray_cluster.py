@@ -9,6 +9,8 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 SECONDS_TO_CONNECT = 5.0
 TOKEN = Path(".ray") / "auth_token"  # in the user's home
 LOCAL = "local"  # the address of a cluster that is this machine, for the time of one program
@@ -30,13 +32,14 @@ def check_reachable(address: str, words: Collection[str] = ()) -> None:
 
     Args:
         address: ``host:port``, or one of the words.
-        words: what may stand in place of an address; it is not looked up.
+        words: what may stand in place of an address.
 
     Raises:
         ValueError: if the address is neither.
         ConnectionError: if nothing answers within a few seconds.
     """
     if address in words:
+        _check_runs_here(address)
         return
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit() or "/" in host:
@@ -48,6 +51,17 @@ def check_reachable(address: str, words: Collection[str] = ()) -> None:
             f"ray_address: no Ray cluster answers at {address} ({error}); start one with "
             "`ray start --head`"
         ) from None
+
+
+def _check_runs_here(address: str) -> None:
+    """Check that ``auto`` has a cluster to find: Ray would look minutes for one that has ended."""
+    if address != "auto" or os.environ.get("RAY_ADDRESS"):
+        return
+    if not any(process.info["name"] == "raylet" for process in psutil.process_iter(["name"])):
+        raise ConnectionError(
+            "ray_address: auto finds no Ray cluster on this machine; start one with `ray start "
+            "--head`, join one with `ray start --address=…`, or give local"
+        )
 
 
 def connect(address: str, tell: bool = False) -> None:

@@ -65,12 +65,15 @@ class TestBadInput:
         ("address", "kind", "message"),
         [
             ("nowhere", ValueError, "ray_address must be auto, local, host:port, got 'nowhere'"),
+            ("auto", ConnectionError, "auto finds no Ray cluster on this machine; start one with"),
             ("127.0.0.1:9", ConnectionError, "no Ray cluster answers at 127.0.0.1:9 .*ray start"),
         ],
     )
     def test_an_address_where_nobody_listens(
-        self, address: str, kind: type[Exception], message: str
+        self, address: str, kind: type[Exception], message: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        monkeypatch.setattr("psutil.process_iter", lambda _attributes: [])
+        monkeypatch.delenv("RAY_ADDRESS", raising=False)
         with pytest.raises(kind, match=message):
             recbole_ext.run("BPR", "ml-100k", ray_address=address, num_workers=2)
 
