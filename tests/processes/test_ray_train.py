@@ -194,12 +194,12 @@ class Training:
     """A run of the command in a process of its own, and what it leaves."""
 
     def __init__(self, settings: dict[str, Any], folder: str, *how: str) -> None:
-        self.folder = Path(folder)
+        self.folder = Path(folder).resolve()
         given = [f"--{key}={value}".replace(" ", "") for key, value in settings.items()]
         self.process = subprocess.Popen(
             [sys.executable, ROOT / "run.py", "--model=LambdaOptMF", "--dataset=world", *given,
-             f"--checkpoint_dir={folder}", *how],
-            env={**RAY, "OMP_NUM_THREADS": "1"},
+             f"--checkpoint_dir={self.folder}", *how],
+            cwd=self.folder.parent, env={**RAY, "OMP_NUM_THREADS": "1"},
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
 
