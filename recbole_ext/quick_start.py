@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,9 @@ from recbole.config import Config
 
 from recbole_ext.processes import launching
 from recbole_ext.processes.alike import check_settings
+from recbole_ext.runs.checkpoint import load_checkpoint, replacing
 from recbole_ext.runs.loading import load_run
-from recbole_ext.runs.run_state import Listener, RunState, running
+from recbole_ext.runs.run_state import Keeper, Listener, RunState, running
 from recbole_ext.seams.judging import check_run
 
 Settings = dict[str, Any]
@@ -43,6 +44,8 @@ def run(
     ip: str = "localhost",
     port: str = "5678",
     group_offset: int = 0,
+    ray_address: str | None = None,
+    num_workers: int | None = None,
 ) -> Settings | None:
     """Train, validate and test a model in one process, or in several that share its batches.
 
@@ -50,16 +53,24 @@ def run(
     one process with the same ``train_batch_size``. They use a GPU each, or the CPU. A program that
     ``torchrun`` has started several times joins the others by itself.
 
+    With ``ray_address`` (``auto``, ``local`` or ``host:port``) ``num_workers`` processes train on a
+    Ray cluster, by default one. Those that die are replaced.
+
     Returns:
         The result of :func:`run_recbole`; ``None`` in a program that has no first process.
 
     Raises:
         ValueError: in the cases of :func:`run_recbole`, if there are more processes than GPUs or
             CPUs, or if the processes differ in settings or data.
-        ConnectionError: if the processes of other machines do not come.
-        ChildProcessError: if a process is killed.
+        ConnectionError: if the processes of other machines do not come, or no cluster answers.
+        ChildProcessError: if a process is killed, on a cluster again and again.
+        ImportError: if Ray is missing or too old.
     """
     settings = PluginSettings(copy.deepcopy(config_dict or {}))
+    if ray_address is not None or num_workers is not None:
+        cluster = launching.Cluster.asked_for(ray_address, num_workers, nproc, world_size)
+        config = checked_config(model, dataset, config_file_list, settings)
+        return _run_on_ray(cluster, config, partial(_train_share, model, dataset, None), saved)
     work = partial(_train_share, model, dataset, config_file_list, settings, saved)
     if launching.started_by_torchrun():
         return launching.join_torchrun(work)
@@ -78,12 +89,26 @@ def _train_share(
     settings: Settings,
     saved: bool,
     own: Settings,
+    keeper: Keeper | None = None,
 ) -> Settings:
     """Train as one of several processes, with settings of this process's own."""
     settings = PluginSettings({**settings, **own})
     config = checked_config(model, dataset, config_file_list, settings)
     check_settings(config.final_config_dict)
-    return train(model, dataset, config_file_list, settings, saved)
+    return train(model, dataset, config_file_list, settings, saved, keeper=keeper)
+
+
+def _run_on_ray(
+    cluster: launching.Cluster, config: Config, train_share: Callable[..., Settings], saved: bool
+) -> Settings:
+    """Train on a cluster with the settings, the data and the files of this machine."""
+    given = dict(config.external_config_dict)
+    home = launching.Home(Path(config["data_path"]), Path(config["checkpoint_dir"]), replacing)
+    if resume_file := given.pop("resume_file", None):
+        best = load_checkpoint(resume_file, "cpu").get("best_file", Path(resume_file).name)
+        home.go_on_from(Path(resume_file), best)
+    work = partial(train_share, given, saved)
+    return launching.run_on_ray(work, cluster, home, config["gpu_id"])
 
 
 def run_recbole(
@@ -125,9 +150,10 @@ def train(
     saved: bool = True,
     queue: Any = None,
     listener: Listener | None = None,
+    keeper: Keeper | None = None,
 ) -> Settings:
-    """Do the same as :func:`run_recbole`, and pass each validation score to a ``listener``."""
-    with running(saved, listener) as state, denormals_as_zero():
+    """Do the same as :func:`run_recbole`, for a ``listener`` and a ``keeper`` of ``RunState``."""
+    with running(saved, listener, keeper) as state, denormals_as_zero():
         settings = copy.deepcopy(config_dict or {})  # RecBole changes the dictionary
         checked_config(model, dataset, config_file_list, settings)
         from recbole.quick_start import run_recbole

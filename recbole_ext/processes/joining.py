@@ -128,6 +128,12 @@ def started_by_torchrun() -> bool:
     return "TORCHELASTIC_RUN_ID" in os.environ and int(os.environ["WORLD_SIZE"]) > 1
 
 
+def lost_connection(error: Exception) -> bool:
+    """Whether an error says that another process is gone."""
+    words = str(error)
+    return isinstance(error, RuntimeError) and ("gloo" in words or "NCCL" in words)
+
+
 @contextmanager
 def _leaving() -> Iterator[None]:
     try:

@@ -18,13 +18,18 @@ from recbole_ext.processes.joining import (
     cpus,
     joined,
     joined_by_torchrun,
+    lost_connection,
     port_number,
     started_by_torchrun,
     usable_gpus,
 )
 from recbole_ext.processes.quiet import keep_quiet
+from recbole_ext.processes.ray_train import Cluster, Home, run_on_ray
 
-__all__ = ["Place", "join_torchrun", "port_number", "run_together", "started_by_torchrun"]
+__all__ = [
+    "Cluster", "Home", "Place", "join_torchrun", "port_number", "run_on_ray", "run_together",
+    "started_by_torchrun",
+]  # fmt: skip
 
 # Takes the settings of a process that differ from those of the others, and trains.
 Work: TypeAlias = Callable[[dict[str, Any]], Any]
@@ -123,14 +128,9 @@ def _raise_first(found: list[Answer], processes: list[Any], place: Place, error:
                 "more memory than there was"
             ) from None
     errors = [answer[2] for answer in found if answer[2] is not None]
-    own = [e for e in errors if not _lost_connection(e)]
+    own = [e for e in errors if not lost_connection(e)]
     for first in [*own, *errors]:
         if first in own:
             raise first
         raise ConnectionError(f"another machine's process has ended: {first}") from first
     raise ChildProcessError(f"a process of {total} ended without a word: {error}") from error
-
-
-def _lost_connection(error: Exception) -> bool:
-    words = str(error)
-    return isinstance(error, RuntimeError) and ("gloo" in words or "NCCL" in words)

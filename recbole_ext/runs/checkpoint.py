@@ -19,6 +19,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from recbole_ext.processes.group import group, is_first
+from recbole_ext.runs.atomic_file import replacing
 from recbole_ext.runs.machine import machine
 from recbole_ext.runs.model_attributes import capture_attributes
 from recbole_ext.runs.not_a_number import check_score
@@ -36,6 +37,7 @@ __all__ = [
     "convert_trusted_checkpoint",
     "last_file",
     "load_checkpoint",
+    "replacing",
     "save_checkpoint",
     "trust",
     "write_atomically",
@@ -109,7 +111,7 @@ def save_last(trainer: Trainer, epoch: int) -> None:
     path = last_file(best)
     state = _state(trainer, epoch, trainer.best_valid_result)
     write_atomically({**state, "best_file": best.name}, path)
-    trainer.run_state.last = str(path)
+    trainer.run_state.saved_last(str(path))
 
 
 def _is_first_process(trainer: Trainer) -> bool:

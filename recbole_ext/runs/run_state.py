@@ -17,6 +17,8 @@ from recbole_ext.runs.learning_curve import Point, curve_file, read_curve, write
 
 # Takes an epoch and its validation score.
 Listener: TypeAlias = Callable[[int, float], None]
+# Takes the file of the last state and keeps the run's files elsewhere; returns where that one is.
+Keeper: TypeAlias = Callable[[str], str]
 
 
 @dataclass
@@ -55,6 +57,7 @@ class RunState:
     Attributes:
         saves: whether the learning curve is written to a file.
         listener: a function that gets each validation score as soon as it is known.
+        keeper: a function that is called as soon as the last state is written.
         clock: the seconds of each phase.
         checkpoint: path of the file that holds the best epoch, if one was saved.
         last: path of the file from which the run can be resumed if it is interrupted.
@@ -73,6 +76,7 @@ class RunState:
 
     saves: bool = False
     listener: Listener | None = None
+    keeper: Keeper | None = None
     clock: Clock = field(default_factory=Clock)
     checkpoint: str | None = None
     last: str | None = None
@@ -90,6 +94,10 @@ class RunState:
         """Store the path of the best epoch's checkpoint, and write the curve beside it."""
         self.checkpoint = path
         self._write_curve()
+
+    def saved_last(self, path: str) -> None:
+        """Store the path of the last state, and pass it to the keeper."""
+        self.last = path if self.keeper is None else self.keeper(path)
 
     def resumed(self, path: str, epoch: int) -> None:
         """Continue after an epoch of a checkpoint, and read the learning curve beside it."""
@@ -126,13 +134,15 @@ _begun: ContextVar[RunState | None] = ContextVar("run_state", default=None)
 
 
 @contextmanager
-def running(saves: bool, listener: Listener | None = None) -> Iterator[RunState]:
+def running(
+    saves: bool, listener: Listener | None = None, keeper: Keeper | None = None
+) -> Iterator[RunState]:
     """Begin a run; the trainer that RecBole creates in this block has the state that is yielded.
 
     A context variable passes the state on, because RecBole creates the trainer in a function that
     takes no such argument.
     """
-    state = RunState(saves=saves, listener=listener)
+    state = RunState(saves=saves, listener=listener, keeper=keeper)
     token = _begun.set(state)
     try:
         yield state

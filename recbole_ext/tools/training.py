@@ -31,6 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--group_offset", type=int, default=0, help="rank of the first process here"
     )
+    parser.add_argument("--ray_address", help="Ray cluster to train on: auto, local or host:port")
+    parser.add_argument("--num_workers", type=int, help="processes on that cluster (default: 1)")
 
 
 def main(options: argparse.Namespace) -> str:
@@ -45,5 +47,7 @@ def main(options: argparse.Namespace) -> str:
         ip=options.ip,
         port=options.port,
         group_offset=options.group_offset,
+        ray_address=options.ray_address,
+        num_workers=options.num_workers,
     )
     return summarize(options.model, options.dataset, result)

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-import psutil
 import pytest
 
-from tests.worlds.places import ROOT
+from tests.worlds.places import ROOT, free_port
+from tests.worlds.ray_nodes import RAY, Node, kill, nodes_at
 from tests.worlds.searches import arguments, lines
 
 __all__ = ["arguments"]
-
-RAY = {**os.environ, "RAY_worker_niceness": "0", "PYTHONWARNINGS": "ignore"}
-WITH_TOKEN = {**RAY, "RAY_AUTH_MODE": "token"}  # today's Ray asks for what --head has made
 
 
 def command(arguments: list[str], *more: str) -> list[str]:
@@ -59,49 +53,10 @@ def test_ray_stops_trials_and_a_killed_search_ends_with_the_same_trials(
     assert sorted(rates) == sorted(trial["settings"]["learning_rate"] for trial in wanted)
 
 
-def kill(root: subprocess.Popen) -> None:
-    """SIGKILL to a process, and to what it has started: Ray's would stay for others to find."""
-    process = psutil.Process(root.pid)
-    for each in [process, *process.children(recursive=True)]:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            each.kill()
-    root.wait()
-
-
-class Node:
-    """A Ray node of one CPU in processes of its own."""
-
-    def __init__(self, *arguments: str) -> None:
-        ray = str(Path(sys.executable).with_name("ray"))
-        self.process = subprocess.Popen(
-            [ray, "start", "--block", "--num-cpus=1", *arguments],
-            env=RAY if "--head" in arguments else WITH_TOKEN,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-
-
-def nodes_at(address: str, count: int) -> None:
-    """Wait until a cluster has so many nodes."""
-    program = (
-        f"import ray; ray.init({address!r}, logging_level='ERROR'); "
-        "print(sum(node['Alive'] for node in ray.nodes()))"
-    )
-    for _ in range(30):
-        asked = [sys.executable, "-W", "ignore", "-c", program]
-        found = subprocess.run(asked, capture_output=True, text=True, env=WITH_TOKEN)
-        if found.stdout.strip() == str(count):
-            return
-        time.sleep(1)
-    raise AssertionError(f"no {count} nodes at {address}: {found.stdout}{found.stderr}")
-
-
 @pytest.mark.slow
 def test_a_cluster_that_loses_a_node_loses_no_finished_trial(arguments: list[str]) -> None:
     Path("space.test").write_text("learning_rate choice [0.03,0.02,0.01,0.005,0.003,0.002]\n")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+    address = f"127.0.0.1:{free_port()}"
     # The command joins the node of its own address: the other, which is lost, needs another.
     head = Node("--head", f"--port={address.split(':')[1]}", "--include-dashboard=false")
     try:

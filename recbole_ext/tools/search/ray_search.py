@@ -8,27 +8,30 @@ was running; they begin again on another node.
 
 from __future__ import annotations
 
-import logging
 import os
-import socket
 import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import torch
 
+from recbole_ext.processes.ray_cluster import (
+    LOCAL,
+    check_reachable,
+    connect,
+    most_of,
+    present_token,
+)
 from recbole_ext.tools.search.journal import Journal, Trial
-from recbole_ext.tools.search.ray_versions import present_token
 from recbole_ext.tools.search.ray_versions import report as report_metrics
 from recbole_ext.tools.search.task import Task
 
-SECONDS_TO_CONNECT = 5.0
+__all__ = ["Cluster", "check_reachable", "search"]
+
 RETRIES = 3  # a trial begins again so many times if its node is lost
 MOST_VALIDATIONS = 100_000  # ASHA needs a limit; a model's epochs and early stopping come first
-PACKAGE_ROOT = str(Path(__file__).resolve().parents[3])
 
 
 @dataclass(frozen=True)
@@ -182,43 +185,12 @@ def _journal_callback(journal: Journal, bigger: bool, tell: Callable[[Trial], No
     return JournalCallback()
 
 
-def check_reachable(address: str) -> None:
-    """Check that a cluster answers at an address.
-
-    Raises:
-        ValueError: if the address is not ``host:port``.
-        ConnectionError: if nothing answers within a few seconds.
-    """
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdigit() or "/" in host:
-        raise ValueError(f"--ray_address must be host:port, got {address!r}")
-    try:
-        socket.create_connection((host, int(port)), timeout=SECONDS_TO_CONNECT).close()
-    except OSError as error:
-        raise ConnectionError(
-            f"--ray_address: no Ray cluster answers at {address} ({error}); start one with "
-            "`ray start --head`"
-        ) from None
-
-
 def _connect(cluster: Cluster) -> None:
-    """Join a cluster, or start one on this machine."""
-    import ray
-
+    """Join a cluster that has room for a trial, or start one on this machine."""
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
-    paths = [PACKAGE_ROOT, *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = {"env_vars": {"PYTHONPATH": os.pathsep.join(paths), "PYTHONWARNINGS": "ignore"}}
-    local: dict[str, Any] = {} if cluster.address else {"include_dashboard": False}
-    ray.init(
-        address=cluster.address or "local",
-        runtime_env=environment,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-        **local,
-    )
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    connect(cluster.address or LOCAL)
     for name, option in (("CPU", "cpus_per_trial"), ("GPU", "gpus_per_trial")):
         asked = cluster.resources[name.lower()]
-        most = max((node.get(name, 0.0) for node in nodes), default=0.0)
+        _, most = most_of(name)
         if asked > most:
             raise ValueError(f"--{option} is {asked:g}, but no machine has more than {most:g}")

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import inspect
-import os
-from pathlib import Path
 from typing import Any
-
-TOKEN = Path(".ray") / "auth_token"  # in the user's home
 
 
 def report(metrics: dict[str, Any]) -> None:
@@ -20,13 +16,3 @@ def report(metrics: dict[str, Any]) -> None:
     from ray.air import session
 
     session.report(metrics)
-
-
-def present_token() -> None:
-    """Present the token that today's clusters ask for, if this machine has one.
-
-    ``ray start --head`` makes it. Ray must be told before it is imported. If the user has set
-    ``RAY_AUTH_MODE``, it stays as it is.
-    """
-    if (Path.home() / TOKEN).is_file():
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
