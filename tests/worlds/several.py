@@ -71,7 +71,9 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "MAMO, lists": ("MAMO", {**TASKS, "task": "ranking"}),
     "ResNetMF": ("ResNetMF", {**TASKS, "train_batch_size": 500}),
     "RecBole's ItemKNN": ("ItemKNN", {"k": 5}),
-    "RecBole's NGCF, with dropout": ("NGCF", {**PAIRS, "message_dropout": 0.3, "reg_weight": 0.0, "learner": "adam"}),
+    "RecBole's NGCF, with dropout": (
+        "NGCF", {**PAIRS, "message_dropout": 0.3, "reg_weight": 0.0, "learner": "adam"},
+    ),
     "RecBole's BPR": ("BPR", {**PAIRS, "learner": "adam"}),
 }  # fmt: skip
 
