@@ -75,9 +75,9 @@ class PairwiseObjective:
             loss = shared_loss(leaves, lambda part: total_loss(self.model, part), interaction)
             assert isinstance(loss, Tensor)
             return loss + self._penalty(batch, strengths)
+        of_users, of_items = (table.weight for table in self.tables)
         sparse = self.tables[0].sparse
-        tables = (table.weight for table in self.tables)
-        return penalised_bpr_loss(*tables, read, strengths, sparse, self.owners)
+        return penalised_bpr_loss(of_users, of_items, read, strengths, sparse, self.owners)
 
     def gradients(self) -> Gradients:
         """See the interface."""

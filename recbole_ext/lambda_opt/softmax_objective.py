@@ -10,7 +10,7 @@ from torch import Tensor
 
 from recbole_ext.arithmetic.known_gradient import loss_with_gradients
 from recbole_ext.lambda_opt.gradient.optimizer_step import rows_of
-from recbole_ext.lambda_opt.gradient.owners import Held
+from recbole_ext.lambda_opt.gradient.owners import owners_of
 from recbole_ext.lambda_opt.gradient.softmax import SoftmaxRead, softmax_gradients
 from recbole_ext.lambda_opt.gradient.softmax_derivatives import SoftmaxGradients, joined
 from recbole_ext.lambda_opt.gradient.user_batch import (
@@ -47,7 +47,7 @@ class SoftmaxObjective:
         self.parameters = Factors(
             model.user_embedding.weight, model.item_embedding.weight, model.item_bias
         )
-        self.owners = model.owners
+        self.owners = owners_of(model)
         self.batch_size, self.hit, self.device = batch_size, hit, device
         self._n_drawn = model.softmax_items
         self._n_users = model.n_users - 1  # without RecBole's padding user
@@ -85,32 +85,33 @@ class SoftmaxObjective:
         self, interaction: Any, batch: UserBatch, read: SoftmaxRead, network: PowerLaw
     ) -> Tensor:
         """The loss and the penalty, with gradients in closed form."""
-        held = users, items = held_of_batch(batch, self.owners)
-        of_users = network.fixed("user", users.rows) / len(batch.users)
+        held = self.owners.user.held(batch.users).rows
+        users, items = rows_of(self.parameters.users, held), self.parameters.items
+        of_users = network.fixed("user", held) / len(batch.users)
         if batch.candidates is None:
             of_items = network.whole("item") / self._n_users
         else:
-            of_items = network.fixed("item", items.rows) * batch.candidates.penalty[items.places]
-        own_users = rows_of(self.parameters.users, users.rows)
-        own_items = rows_of(self.parameters.items, items.rows)
-        pulls = of_users * own_users, of_items * own_items
-        penalty = (pulls[0] * own_users).sum() + (pulls[1] * own_items).sum()
-        own = own_part(read.gradients, held)
+            places, held = self.owners.item.held(batch.candidates.items)
+            items = items.index_select(0, held)
+            of_items = network.fixed("item", held) * batch.candidates.penalty[places]
+        pulls = of_users * users, of_items * items
+        penalty = (pulls[0] * users).sum() + (pulls[1] * items).sum()
+        own = own_part(read.gradients, batch, self.owners)
         found = Factors(
             torch.add(own.users, pulls[0], alpha=2),
             torch.add(own.items, pulls[1], alpha=2),
             own.bias,
         )
         loss = read.loss + self.owners.user.sum(penalty)
-        return loss_with_gradients(loss, self.parameters, self._in_tables(batch, held, found))
+        return loss_with_gradients(loss, self.parameters, self._in_tables(batch, found))
 
-    def _in_tables(self, batch: UserBatch, held: tuple[Held, Held], found: Factors) -> Factors:
+    def _in_tables(self, batch: UserBatch, found: Factors) -> Factors:
         """The gradients as their parameters take them: with candidates, sparse and by rows."""
         if batch.candidates is None:
             users = torch.zeros_like(self.parameters.users)
             return found._replace(users=users.index_add_(0, batch.users, found.users))
-        users, items = (of_side.rows for of_side in held)
-        ids = users, items, items
+        user_ids, item_ids = (held.rows for held in held_of_batch(batch, self.owners))
+        ids = user_ids, item_ids, item_ids
         return Factors(
             *(
                 torch.sparse_coo_tensor(of.unsqueeze(0), rows, table.shape, check_invariants=False)

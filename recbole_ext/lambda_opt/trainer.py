@@ -191,7 +191,7 @@ class BilevelTrainer(Trainer):
         self.lambda_optimizer.zero_grad()
         loss = self.gradient.add(self._lambda_data.draw(batch_size))
         self._check_nan(loss)
-        weights = dict(self.lambda_network.named_parameters())
+        weights: dict[str, Tensor] = dict(self.lambda_network.named_parameters())
         owners = {weights[n]: o for n, o in self.lambda_network.row_owners.items() if n in weights}
         norm = clip_gradient_norm(weights.values(), self.settings.lambda_clip_norm, owners)
         if not torch.isfinite(norm):

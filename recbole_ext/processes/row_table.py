@@ -25,11 +25,11 @@ class Held(NamedTuple):
 
     Attributes:
         places: their positions among the rows, as an index.
-        rows: where they are in this process's part of the table, as an index.
+        rows: where they are in this process's part of the table, shape: [held]
     """
 
     places: Tensor | slice
-    rows: Tensor | slice
+    rows: Tensor
 
 
 class Near(NamedTuple):
@@ -117,7 +117,7 @@ class RowOwner:
         """
         if not self.is_spread:
             return part.index_select(0, ids)
-        return self.complete(part.detach()[self.held(ids).rows], ids)
+        return self.complete(part.detach().index_select(0, self.held(ids).rows), ids)
 
     def near(self, ids: Tensor) -> Near:
         """Prepare to read some rows, each of which is sent once even if it occurs several times."""

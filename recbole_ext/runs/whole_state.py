@@ -79,8 +79,10 @@ def own_optimizer(optimizer: Optimizer, owners: Owners, state: State | None) -> 
     }
 
 
-def _moments(optimizer: Optimizer, owners: Owners, state: State, change: Any) -> State:
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+def _moments(
+    optimizer: Optimizer, owners: Owners, state: dict[Any, Any], change: Any
+) -> dict[Any, Any]:
+    parameters: list[Tensor] = [p for group in optimizer.param_groups for p in group["params"]]
     changed = {}
     for at, moments in state.items():
         owner = owners.get(parameters[at]) if int(at) < len(parameters) else None

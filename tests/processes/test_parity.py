@@ -27,7 +27,7 @@ def test_several_processes_train_what_one_trains(
     case: str, of_several: list[dict[str, Any]], tmp_path: Path
 ) -> None:
     alone = trained(case, str(tmp_path))
-    assert alone["steps"] >= 20 or "sgd" in case
+    assert alone["steps"] >= 20
     for found in of_several:
         assert found[case]["metrics"] == alone["metrics"]
         for part in ("model", "modules", "moments"):
@@ -43,13 +43,13 @@ def test_all_processes_hold_the_same_to_the_last_bit(
         assert all(torch.equal(first[name], other[name]) for name in first)
 
 
-def assert_alike(found: Any, wanted: Any, name: str) -> None:
+def assert_alike(found: Any, wanted: Any, name: str, tangents: float = TANGENTS) -> None:
     """Compare nested dictionaries; errors count relative to a tensor's largest element."""
     one, other = flat(found), flat(wanted)
     assert one.keys() == other.keys()
     for key, value in other.items():
         if value.is_floating_point():
-            most = TANGENTS if "forward_gradient" in key else 1e-10
+            most = tangents if "forward_gradient" in key else 1e-10
             error = (one[key] - value).abs().max() / value.abs().max().clamp(min=1e-300)
             assert error <= most, f"{name} {key}: {error:.1e}"
         else:

@@ -111,31 +111,37 @@ def trained(case: str, folder: str, spread: bool = False) -> dict[str, Any]:
         folder: for data.
         spread: whether the case is one of ``SPREAD``; several processes then spread its rows.
     """
-    model, settings = ("LambdaOptMF", SPREAD[case]) if spread else CASES[case]
-    if spread and group().size > 1:
-        settings = {**settings, "embedding_sharding": "row"}
-    cold = model in ("MeLU", "MAMO", "ResNetMF")
-    world = _cold_world(folder) if cold else _two_tastes(folder)
     torch.set_default_dtype(torch.float64)
     try:
-        run = Run(model, **{"dataset": "world", **world, **settings, "checkpoint_dir": folder})
-        run.model.double()
-        if model == "LightGCN":
-            run.model.norm_adj_matrix.rows = run.model.norm_adj_matrix.rows.double()
-        for module in modules_of(run.trainer).values():
-            module.double()
+        run = prepared(case, folder, spread)
         run.fit(saved=False)
-        steps = max(_steps(optimizer) for optimizer in optimizers_of(run.trainer).values())
         states = states_of(run.trainer)
+        steps = [_steps(optimizer) for optimizer in optimizers_of(run.trainer).values()]
         return {
             "model": states["model"],
             "modules": states["modules"],
             "moments": {n: o["state"] for n, o in states["optimizers"].items()},
             "metrics": run.test(),
-            "steps": steps,
+            "steps": max(*steps, getattr(run.trainer, "_batch", 0)),
         }
     finally:
         torch.set_default_dtype(torch.float32)
+
+
+def prepared(case: str, folder: str, spread: bool = False) -> Run:
+    """A case before its training, in float64; the arguments are those of :func:`trained`."""
+    model, settings = ("LambdaOptMF", SPREAD[case]) if spread else CASES[case]
+    if spread and group().size > 1:
+        settings = {**settings, "embedding_sharding": "row"}
+    cold = model in ("MeLU", "MAMO", "ResNetMF")
+    world = _cold_world(folder) if cold else _two_tastes(folder)
+    run = Run(model, **{"dataset": "world", **world, **settings, "checkpoint_dir": folder})
+    run.model.double()
+    if model == "LightGCN":
+        run.model.norm_adj_matrix.rows = run.model.norm_adj_matrix.rows.double()
+    for module in modules_of(run.trainer).values():
+        module.double()
+    return run
 
 
 def together(processes: int, work: Callable[..., Any], *given: Any) -> list[Any]:

@@ -134,7 +134,10 @@ class _PairwiseGradients:
         shares = {}
         owners = owners_of(self.model.model)
         for side, ids in zip(("user", "item"), batch.sides, strict=True):
-            table, owner = getattr(self.model.model, f"{side}_embedding").weight, getattr(owners, side)
+            table, owner = (
+                getattr(self.model.model, f"{side}_embedding").weight,
+                getattr(owners, side),
+            )
             counted = batch_shares(owner.held(ids).rows, len(table), len(batch.users))
             shares[side] = counted.to(table).unsqueeze(-1)
         return shares

@@ -45,7 +45,8 @@ class SoftmaxGradients:
         self, parameters: Factors, n_users: int, hit: bool = False, owners: Owners = WHOLE
     ) -> None:
         self.parameters: ByName = parameters._asdict()
-        self.owners: dict[str, RowOwner] = Factors(owners.user, owners.item, owners.item)._asdict()
+        user, item = owners
+        self.owners: dict[str, RowOwner] = {"users": user, "items": item, "bias": item}
         self._n_users, self._hit, self._of_sides = n_users, hit, owners
 
     def fit(self, batch: UserBatch, read: SoftmaxRead) -> tuple[ByName, Answer]:
@@ -114,7 +115,7 @@ class SoftmaxGradients:
         With candidates they stay rows, and those that other processes own are left out.
         """
         if batch.candidates is not None:
-            return own_part(found, held_of_batch(batch, self._of_sides))._asdict()
+            return own_part(found, batch, self._of_sides)._asdict()
         users = torch.zeros_like(self.parameters["users"]).index_add_(0, batch.users, found.users)
         return found._replace(users=users)._asdict()
 

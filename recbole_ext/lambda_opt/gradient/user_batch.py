@@ -110,15 +110,14 @@ def rows_of_batch(
 
 
 def held_of_batch(batch: UserBatch, owners: Owners) -> tuple[Held, Held]:
-    """Those of a batch's users, and of its candidates or of all items, that this process owns."""
-    every = slice(None)
-    users = owners.user.held(batch.users)
+    """Those of a batch's users and of its candidates that this process owns."""
+    assert batch.candidates is not None
+    return owners.user.held(batch.users), owners.item.held(batch.candidates.items)
+
+
+def own_part(found: Factors, batch: UserBatch, owners: Owners) -> Factors:
+    """The rows that this process owns, among those of a batch; without candidates all of them."""
     if batch.candidates is None:
-        return users, Held(every, every)
-    return users, owners.item.held(batch.candidates.items)
-
-
-def own_part(found: Factors, held: tuple[Held, Held]) -> Factors:
-    """The rows that this process owns, among those of a batch."""
-    users, items = (of_side.places for of_side in held)
+        return found
+    users, items = (held.places for held in held_of_batch(batch, owners))
     return Factors(found.users[users], found.items[items], found.bias[items])
