@@ -111,7 +111,8 @@ class BilevelTrainer(Trainer):
     def resume_checkpoint(self, resume_file: str | Path) -> None:
         """Restore a checkpoint; one that is of the last fit has no gradient of λ any more."""
         if self.settings.refits:
-            saved = load_checkpoint(resume_file, self.device).get("modules", {})
+            mapped = owners_of(self.model).are_spread
+            saved = load_checkpoint(resume_file, "cpu", mapped).get("modules", {})
             if "forward_gradient" not in saved:
                 self.forward_gradient = None
         super().resume_checkpoint(resume_file)

@@ -37,7 +37,7 @@ def resume_checkpoint(trainer: Trainer, resume_file: str | Path) -> None:
             best epoch is missing.
         ValueError: if the file is damaged, or if its model or sizes differ from the trainer's.
     """
-    checkpoint = _own_part(load_checkpoint(resume_file, trainer.device), trainer)
+    checkpoint = _own_part(resume_file, trainer)
     best = _best_file(checkpoint, Path(resume_file))
     _check_fits(checkpoint, trainer, resume_file)
     for name, optimizer in _own_optimizers(checkpoint, trainer).items():
@@ -176,12 +176,13 @@ def _optimizer_states(checkpoint: dict[str, Any]) -> dict[str, Any]:
     return {"optimizer": checkpoint.get("optimizer"), **checkpoint.get("other_optimizers", {})}
 
 
-def _own_part(checkpoint: dict[str, Any], trainer: Trainer) -> dict[str, Any]:
+def _own_part(path: str | Path, trainer: Trainer) -> dict[str, Any]:
     """A checkpoint with the rows that this process owns, where tables are spread."""
     modules, optimizers = modules_of(trainer), optimizers_of(trainer)
     owners = owners_by_parameter([trainer.model, *modules.values()])
     if not owners:
-        return checkpoint
+        return load_checkpoint(path, trainer.device)
+    checkpoint = load_checkpoint(path, "cpu", mapped=True)
     states = _optimizer_states(checkpoint)
     own = {n: own_optimizer(o, owners, states[n]) for n, o in optimizers.items() if n in states}
     kept = checkpoint.get("modules", {})

@@ -56,7 +56,7 @@ def _load_best(trainer: Any, path: str) -> None:
     loaded: dict[str, Any] = {}
 
     def read() -> tuple[Any, Any]:
-        loaded.update(load_checkpoint(path, "cpu"))
+        loaded.update(load_checkpoint(path, "cpu", mapped=is_spread(trainer.model)))
         state = without_spread(trainer.model, loaded["state_dict"])
         return state, loaded.get("other_parameter")
 
