@@ -8,8 +8,8 @@ one step ahead; ``softmax`` draws 2,000 items a batch and learns its four number
 training. Each measurement is made in fresh processes, of one thread each, which read the ratings
 themselves. The ratios are of one of two processes to a single one:
 
-- ``peak`` of the largest resident memory, from the start on;
-- ``peak of training`` of the largest resident memory after the ratings were read;
+- ``peak`` of the largest resident memory, from the start on, with the program and the ratings;
+- ``peak beyond the ratings`` of what it is above the memory once the ratings were read;
 - ``tables`` of the bytes of all tables: embeddings, biases, λ, moments and tangents.
 
 ``sent`` is the bytes that a process hands over in a step, at a catalogue and at one four times as
@@ -118,6 +118,19 @@ def _bytes(trainer: Any) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in held)
 
 
+def compare(alone: dict[str, float], spread: list[dict[str, float]]) -> dict[str, float]:
+    """The ratios of the larger of several processes to a single one."""
+
+    def beyond(found: dict[str, float]) -> float:
+        return found["peak MB of training"] - found["MB with the ratings"]
+
+    return {
+        "peak": max(found["peak MB"] for found in spread) / alone["peak MB"],
+        "peak beyond the ratings": max(map(beyond, spread)) / beyond(alone),
+        "tables": max(found["tables MB"] for found in spread) / alone["tables MB"],
+    }
+
+
 def main() -> None:
     """Measure, print a table and write the ratios."""
     given = arguments(__doc__)
@@ -128,12 +141,8 @@ def main() -> None:
     for kind in KINDS:
         alone, spread = (measured(kind, size, n) for n in (1, 2))
         raw[kind] = {"one process": alone[0], "two processes": spread}
-        for name, key in (
-            ("peak", "peak MB"),
-            ("peak of training", "peak MB of training"),
-            ("tables", "tables MB"),
-        ):
-            ratios[f"{kind}: {name}"] = max(found[key] for found in spread) / alone[0][key]
+        compared = compare(alone[0], spread)
+        ratios |= {f"{kind}: {name}": value for name, value in compared.items()}
         rows += [[kind, "one", *alone[0].values()]]
         rows += [[kind, f"of two, {at}", *found.values()] for at, found in enumerate(spread)]
         for name, catalogue in CATALOGUES.items():

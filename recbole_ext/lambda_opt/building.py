@@ -54,7 +54,7 @@ def build_network(settings: BilevelSettings, model: GeneralRecommender) -> Stren
             (initial, initial) if learns else settings.given_strengths,
             (settings.frequency_exponent,) * 2 if learns else settings.given_exponents,
         )
-        law.row_owners = {f"{side}_frequency": getattr(owners, side) for side in SIDES}
+        law.row_owners = dict(zip((f"{side}_frequency" for side in SIDES), owners, strict=True))
         return law.requires_grad_(learns)
     network = LambdaNetwork(
         settings.lambda_granularity,
@@ -65,10 +65,11 @@ def build_network(settings: BilevelSettings, model: GeneralRecommender) -> Stren
         sparse=settings.sparse_lambda,
         scaled=settings.scales_lambda,
     )
-    for side in SIDES:
-        scale = {f"{side}_scale": getattr(owners, side)} if settings.scales_lambda else {}
-        by_row = {f"tables.{side}": getattr(owners, side)} if network.varies_by_row(side) else {}
-        network.row_owners |= scale | by_row
+    for side, owner in zip(SIDES, owners, strict=True):
+        if settings.scales_lambda:
+            network.row_owners[f"{side}_scale"] = owner
+        if network.varies_by_row(side):
+            network.row_owners[f"tables.{side}"] = owner
     return network.requires_grad_(settings.learns_lambda)
 
 

@@ -132,12 +132,9 @@ class _PairwiseGradients:
     def shares(self, batch: Triples) -> ByName:
         """See :class:`Gradients`; a row's share is its occurrences over the batch size."""
         shares = {}
-        owners = owners_of(self.model.model)
-        for side, ids in zip(("user", "item"), batch.sides, strict=True):
-            table, owner = (
-                getattr(self.model.model, f"{side}_embedding").weight,
-                getattr(owners, side),
-            )
+        given = zip(("user", "item"), batch.sides, owners_of(self.model.model), strict=True)
+        for side, ids, owner in given:
+            table = getattr(self.model.model, f"{side}_embedding").weight
             counted = batch_shares(owner.held(ids).rows, len(table), len(batch.users))
             shares[side] = counted.to(table).unsqueeze(-1)
         return shares
