@@ -13,7 +13,7 @@ import torch
 import recbole_ext
 from recbole_ext.runs.checkpoint import last_file
 from tests.processes.test_parity import TANGENTS, assert_alike, flat
-from tests.worlds.helpers import QUICK, SHORT, small_world, state_of_training
+from tests.worlds.helpers import QUICK, SHORT, same, small_world, state_of_training
 from tests.worlds.places import free_port
 from tests.worlds.several import SPREAD, all_trained, prepared, together, trained
 
@@ -38,6 +38,15 @@ def test_spread_rows_train_what_whole_tables_train(
     tangents = 1e-10 if SPREAD[case]["learner"] == "sgd" else TANGENTS
     for part in ("model", "modules", "moments"):
         assert_alike(of_spread[0][case][part], alone[part], f"{case}: {part}", tangents)
+
+
+@pytest.mark.parametrize("case", ["pairs", "softmax"])
+def test_one_process_owns_all_rows(case: str, tmp_path: Path) -> None:
+    runs = [
+        prepared(case, str(tmp_path / str(way)), spread=True, **way).fit(saved=False)
+        for way in ({}, {"embedding_sharding": "row"})
+    ]
+    assert same(*(run.state() for run in runs))
 
 
 def test_each_process_holds_its_own_rows_and_no_others() -> None:

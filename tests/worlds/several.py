@@ -128,11 +128,12 @@ def trained(case: str, folder: str, spread: bool = False) -> dict[str, Any]:
         torch.set_default_dtype(torch.float32)
 
 
-def prepared(case: str, folder: str, spread: bool = False) -> Run:
+def prepared(case: str, folder: str, spread: bool = False, **more: Any) -> Run:
     """A case before its training, in float64; the arguments are those of :func:`trained`."""
     model, settings = ("LambdaOptMF", SPREAD[case]) if spread else CASES[case]
     if spread and group().size > 1:
         settings = {**settings, "embedding_sharding": "row"}
+    settings = {**settings, **more}
     cold = model in ("MeLU", "MAMO", "ResNetMF")
     world = _cold_world(folder) if cold else _two_tastes(folder)
     run = Run(model, **{"dataset": "world", **world, **settings, "checkpoint_dir": folder})
