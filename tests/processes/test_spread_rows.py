@@ -12,7 +12,7 @@ import torch
 
 import recbole_ext
 from recbole_ext.runs.checkpoint import last_file
-from tests.processes.test_parity import TANGENTS, assert_alike, flat
+from tests.contracts.parity import TANGENTS, assert_alike, flat
 from tests.worlds.helpers import QUICK, SHORT, same, small_world, state_of_training
 from tests.worlds.places import free_port
 from tests.worlds.several import SPREAD, all_trained, prepared, together, trained
