@@ -35,6 +35,7 @@ from timing import (
 )
 
 from recbole_ext.lambda_opt.building import tell_counts
+from recbole_ext.lambda_opt.gradient.owners import owners_of
 from recbole_ext.lambda_opt.trainer import BilevelTrainer
 from recbole_ext.runs.frequency_groups import rating_counts
 
@@ -82,6 +83,13 @@ def stepper(
     folder: str, case: dict[str, Any], data: Data, more: dict[str, Any] | None = None
 ) -> Callable[[], None]:
     """A function that takes one step of a case, on the data in a folder."""
+    return prepared(folder, case, data, more)[1]
+
+
+def prepared(
+    folder: str, case: dict[str, Any], data: Data, more: dict[str, Any] | None = None
+) -> tuple[Any, Callable[[], None]]:
+    """A trainer, and a function that takes one of its steps."""
     train_data, valid_data = data
     config = _config(folder, case, more or {})
     init_seed(config["seed"], config["reproducibility"])
@@ -91,7 +99,7 @@ def stepper(
     if isinstance(trainer, BilevelTrainer):
         loss = trainer._bilevel_loss
         counts = rating_counts(train_data.dataset)
-        tell_counts(trainer.lambda_network, trainer.settings, counts)
+        tell_counts(trainer.lambda_network, trainer.settings, counts, owners_of(model))
         if trainer.settings.learns_lambda:
             trainer._set_up_lambda(train_data, valid_data)
         train_data = trainer.objective.loader(train_data)
@@ -112,7 +120,7 @@ def stepper(
     if isinstance(trainer, BilevelTrainer) and trainer.forward_gradient is not None:
         for tangent in trainer.forward_gradient.buffers():
             tangent.add_(0)
-    return step
+    return trainer, step
 
 
 def _config(folder: str, case: dict[str, Any], more: dict[str, Any]) -> Config:

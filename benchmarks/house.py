@@ -24,7 +24,7 @@ MOST_LINES = 250
 BOUNDS = {
     "rooms": 10,
     "loose modules": 1,
-    "imports across rooms": 130,
+    "imports across rooms": 135,
     "circles": 0,
     f"files over {MOST_LINES} lines": 0,
     "module names that occur twice": 0,

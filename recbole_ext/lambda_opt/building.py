@@ -8,9 +8,9 @@ import torch
 from recbole.config import Config
 from recbole.model.abstract_recommender import GeneralRecommender
 from torch import Tensor
-from torch.nn import Embedding
 from torch.optim import Optimizer
 
+from recbole_ext.lambda_opt.gradient.owners import WHOLE, Owners, owners_of
 from recbole_ext.lambda_opt.gradient.symmetric_matrix import fast_symmetric
 from recbole_ext.lambda_opt.gradient.through_training import ForwardGradient
 from recbole_ext.lambda_opt.lambda_network import LambdaNetwork, PowerLaw, Strengths
@@ -21,6 +21,7 @@ from recbole_ext.lambda_opt.pairwise_objective import PairwiseObjective
 from recbole_ext.lambda_opt.settings import BilevelSettings
 from recbole_ext.lambda_opt.softmax_objective import SoftmaxObjective
 
+SIDES = ("user", "item")
 # By how much an embedding may change when λ grows e-fold. What is above comes from Adam's division
 # by a root that is nearly 0.
 MOST_RESPONSE = 1.0
@@ -37,14 +38,13 @@ def build_objective(
     return PairwiseObjective(model, device)
 
 
-def build_network(settings: BilevelSettings, tables: dict[str, Embedding]) -> Strengths:
+def build_network(settings: BilevelSettings, model: GeneralRecommender) -> Strengths:
     """Build the network that holds a model's λ, whether λ is learnt or given.
 
-    Args:
-        settings: the run's settings.
-        tables: the embeddings of each side, ``user`` and ``item``.
+    It has the λ of the rows that this process owns.
     """
-    (n_users, size), (n_items, _) = (table.weight.shape for table in tables.values())
+    owners, size = owners_of(model), model.user_embedding.weight.shape[1]
+    n_users, n_items = (len(owner) for owner in owners)
     if settings.is_power_law:
         initial = settings.lambda_initial or 1.0  # tell_counts replaces the 1
         learns = settings.learns_lambda
@@ -54,6 +54,7 @@ def build_network(settings: BilevelSettings, tables: dict[str, Embedding]) -> St
             (initial, initial) if learns else settings.given_strengths,
             (settings.frequency_exponent,) * 2 if learns else settings.given_exponents,
         )
+        law.row_owners = dict(zip((f"{side}_frequency" for side in SIDES), owners, strict=True))
         return law.requires_grad_(learns)
     network = LambdaNetwork(
         settings.lambda_granularity,
@@ -64,11 +65,19 @@ def build_network(settings: BilevelSettings, tables: dict[str, Embedding]) -> St
         sparse=settings.sparse_lambda,
         scaled=settings.scales_lambda,
     )
+    for side, owner in zip(SIDES, owners, strict=True):
+        if settings.scales_lambda:
+            network.row_owners[f"{side}_scale"] = owner
+        if network.varies_by_row(side):
+            network.row_owners[f"tables.{side}"] = owner
     return network.requires_grad_(settings.learns_lambda)
 
 
 def tell_counts(
-    network: Strengths, settings: BilevelSettings, counts: tuple[Tensor, Tensor]
+    network: Strengths,
+    settings: BilevelSettings,
+    counts: tuple[Tensor, Tensor],
+    owners: Owners = WHOLE,
 ) -> None:
     """Tell a network how often each user and each item occurs in the training ratings.
 
@@ -78,12 +87,14 @@ def tell_counts(
         network: the network that holds λ.
         settings: the run's settings.
         counts: of the users, shape: [n_users], and of the items, shape: [n_items].
+        owners: the owners of the rows whose λ the network has.
     """
-    for side, of_side in zip(("user", "item"), counts, strict=True):
+    for side, of_side, owner in zip(SIDES, counts, owners, strict=True):
         if isinstance(network, PowerLaw):
-            network.tell_counts(side, of_side)
+            network.tell_counts(side, of_side, owner.own)
         elif settings.scales_lambda:
-            network.scale(side, frequency_scale(of_side, settings.frequency_exponent))
+            factors = frequency_scale(of_side, settings.frequency_exponent)
+            network.scale(side, factors[owner.own])
     if isinstance(network, PowerLaw) and settings.learns_lambda and not settings.lambda_initial:
         network.begin(initial_strength(counts))
 

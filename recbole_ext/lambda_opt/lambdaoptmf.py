@@ -6,6 +6,8 @@ Reference:
 
 from __future__ import annotations
 
+import math
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -13,10 +15,10 @@ from recbole.config import Config
 from recbole.data.dataset import Dataset
 from recbole.data.interaction import Interaction
 from recbole.model.general_recommender import BPR
-from recbole.model.init import xavier_normal_initialization
 from torch import Tensor, nn
 
 from recbole_ext.lambda_opt.gradient.bpr import bpr_loss
+from recbole_ext.lambda_opt.gradient.owners import Owners, RowOwner
 from recbole_ext.lambda_opt.gradient.scores import Scores
 from recbole_ext.lambda_opt.gradient.softmax import log_totals
 from recbole_ext.lambda_opt.gradient.user_batch import Factors, UserBatch, rows_of_batch
@@ -36,24 +38,38 @@ class LambdaOptMF(BPR):
     With ``loss: softmax`` each item has a bias, and the model trains on whole users. The
     regularisation strengths λ and the penalty ``Ω(Θ|λ)`` are part of the trainer, which can add
     them to any pairwise model of RecBole.
+
+    With ``embedding_sharding: row`` each of several processes holds its own rows of the tables. All
+    processes then call its methods together, with the same batch.
+
+    Attributes:
+        owners: the owners of the users' and of the items' rows.
     """
 
     settings_classes = (FactorSettings, BilevelSettings)
     variant_key = "loss"  # LambdaOptMF-bpr.yaml holds the defaults of loss: bpr
 
     def __init__(self, config: Config, dataset: Dataset) -> None:
-        super().__init__(config, dataset)
+        factors = FactorSettings.read(config)
+        owner = RowOwner.of_one if factors.embedding_sharding == "row" else RowOwner
+        n_rows = dataset.num(dataset.uid_field), dataset.num(dataset.iid_field)
+        owners = Owners(*(owner(n) for n in n_rows))
+        # no process must hold whole tables, not even for a moment
+        with torch.device("meta") if owners.are_spread else nullcontext():
+            super().__init__(config, dataset)
+        self.owners = owners
+        if owners.are_spread:
+            self._draw_own_rows()
         sparse = BilevelSettings.read(config).sparse_embeddings
         self.user_embedding.sparse = self.item_embedding.sparse = sparse
         self.item_bias: nn.Parameter | None = None
-        factors = FactorSettings.read(config)
         self.softmax_items = factors.softmax_items
         if factors.loss == "softmax":
             if self.softmax_items is None:
                 _check_memory(config["train_batch_size"], self.n_items)
             counts = torch.bincount(dataset.inter_feat[self.ITEM_ID], minlength=self.n_items)
             log_counts = (counts + 1.0).log()
-            self._initial_bias = log_counts - log_counts[1:].mean()
+            self._initial_bias = (log_counts - log_counts[1:].mean())[self.owners.item.own].clone()
             self.item_bias = nn.Parameter(self._initial_bias.clone())
             self.reset_parameters()
 
@@ -73,12 +89,42 @@ class LambdaOptMF(BPR):
     @torch.no_grad()
     def reset_parameters(self) -> None:
         """Draw all parameters anew; item biases begin at the log of the item's popularity."""
-        if self.item_bias is None:
-            self.apply(xavier_normal_initialization)
-            return
-        for table in (self.user_embedding, self.item_embedding):
-            nn.init.normal_(table.weight, std=INITIAL_STD)
-        self.item_bias.copy_(self._initial_bias)
+        softmax = self.item_bias is not None
+        for table, owner in self._tables():
+            xavier = math.sqrt(2 / (owner.n_rows + self.embedding_size))
+            owner.draw(table.weight, INITIAL_STD if softmax else xavier)
+        if self.item_bias is not None:
+            self.item_bias.copy_(self._initial_bias)
+
+    @torch.no_grad()
+    def _draw_own_rows(self) -> None:
+        """Do for the rows that this process owns what RecBole's BPR does for whole tables."""
+        for table, owner in self._tables():
+            table.weight = nn.Parameter(torch.empty(len(owner), self.embedding_size))
+            owner.draw(table.weight, 1.0)  # torch's own values of an embedding
+        for table, owner in self._tables():
+            owner.draw(table.weight, math.sqrt(2 / (owner.n_rows + self.embedding_size)))
+
+    def _tables(self) -> list[tuple[nn.Embedding, RowOwner]]:
+        return list(zip((self.user_embedding, self.item_embedding), self.owners, strict=True))
+
+    @property
+    def row_owners(self) -> dict[str, RowOwner]:
+        """The owners of the rows of this model's tables, by their names in its ``state_dict``."""
+        user, item = self.owners
+        names = {"user_embedding.weight": user, "item_embedding.weight": item}
+        return names if self.item_bias is None else {**names, "item_bias": item}
+
+    def get_user_embedding(self, user: Tensor) -> Tensor:
+        """The embeddings of some users, shape: [users, embedding_size]."""
+        return self._rows(self.user_embedding, self.owners.user, user)
+
+    def get_item_embedding(self, item: Tensor) -> Tensor:
+        """The embeddings of some items, shape: [items, embedding_size]."""
+        return self._rows(self.item_embedding, self.owners.item, item)
+
+    def _rows(self, table: nn.Embedding, owner: RowOwner, ids: Tensor) -> Tensor:
+        return owner.read(table.weight, ids) if owner.is_spread else table(ids)
 
     def calculate_loss(self, interaction: Interaction | UserBatch) -> Tensor:
         """The training loss of a batch without any penalty, shape: []."""
@@ -90,7 +136,7 @@ class LambdaOptMF(BPR):
     def _softmax_loss(self, batch: UserBatch) -> Tensor:
         assert self.item_bias is not None
         whole = Factors(self.user_embedding.weight, self.item_embedding.weight, self.item_bias)
-        factors, local = rows_of_batch(whole, batch)
+        factors, local = rows_of_batch(whole, batch, self.owners)
         scores = Scores.of(local, factors.users[local.users], factors.items, factors.bias)
         scores.bar()
         positive = (scores.of_pairs() * local.times).sum()
@@ -99,16 +145,17 @@ class LambdaOptMF(BPR):
     def predict(self, interaction: Interaction) -> Tensor:
         """Scores of pairs of a user and an item, shape: [batch_size]."""
         scores = super().predict(interaction)
-        return (
-            scores if self.item_bias is None else scores + self.item_bias[interaction[self.ITEM_ID]]
-        )
+        if self.item_bias is None:
+            return scores
+        return scores + self.owners.item.read(self.item_bias, interaction[self.ITEM_ID])
 
     def full_sort_predict(self, interaction: Interaction) -> Tensor:
         """Scores of all items, user after user, shape: [batch_size * n_items]."""
-        scores = super().full_sort_predict(interaction)
-        if self.item_bias is None:
-            return scores
-        return (scores.view(-1, self.n_items) + self.item_bias).view(-1)
+        users = self.get_user_embedding(interaction[self.USER_ID])
+        scores = users @ self.item_embedding.weight.T
+        if self.item_bias is not None:
+            scores = scores + self.item_bias
+        return self.owners.item.whole(scores.T).T.reshape(-1)
 
 
 def _check_memory(users: int, n_items: int) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from recbole_ext.lambda_opt.gradient.bpr import RowGradients, Triples, shared_row_gradients
 from recbole_ext.lambda_opt.gradient.derivatives import Gradients, gradients_of
+from recbole_ext.lambda_opt.gradient.owners import owners_of
 from recbole_ext.lambda_opt.gradient.penalised_bpr import penalised_bpr_loss
 from recbole_ext.lambda_opt.gradient.penalty import l2_penalty
 from recbole_ext.lambda_opt.lambda_network import Strengths
@@ -33,6 +34,7 @@ class PairwiseObjective:
     def __init__(self, model: GeneralRecommender, device: torch.device) -> None:
         self.model, self.device = model, device
         self.tables = model.user_embedding, model.item_embedding
+        self.owners = owners_of(model)
         self.is_factorisation = is_factorisation(model)
 
     def loader(self, train_data: TrainDataLoader) -> TrainDataLoader:
@@ -57,7 +59,7 @@ class PairwiseObjective:
         if not self.is_factorisation:
             return None
         users, items = self.tables
-        return shared_row_gradients(users.weight, items.weight, batch)
+        return shared_row_gradients(users.weight, items.weight, batch, self.owners)
 
     def loss(
         self, interaction: Interaction, batch: Triples, read: Any, network: Strengths
@@ -66,14 +68,16 @@ class PairwiseObjective:
 
         For RecBole's BPR it has the exact logarithm, without the 1e-10 that RecBole adds to σ.
         """
-        strengths = network.fixed("user", batch.users), network.fixed("item", batch.items)
+        users, items = self.owners.user.held(batch.users), self.owners.item.held(batch.items)
+        strengths = network.fixed("user", users.rows), network.fixed("item", items.rows)
         if read is None:
             leaves = [leaf for leaf in self.model.parameters() if leaf.requires_grad]
             loss = shared_loss(leaves, lambda part: total_loss(self.model, part), interaction)
             assert isinstance(loss, Tensor)
             return loss + self._penalty(batch, strengths)
-        users, items = self.tables
-        return penalised_bpr_loss(users.weight, items.weight, read, strengths, users.sparse)
+        of_users, of_items = (table.weight for table in self.tables)
+        sparse = self.tables[0].sparse
+        return penalised_bpr_loss(of_users, of_items, read, strengths, sparse, self.owners)
 
     def gradients(self) -> Gradients:
         """See the interface."""

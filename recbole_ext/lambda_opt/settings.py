@@ -12,6 +12,7 @@ from recbole_ext.lambda_opt.fields import LambdaFields
 from recbole_ext.lambda_opt.lambda_network import FEW, POWER_LAW
 from recbole_ext.settings.declared import Declared, Settings, one_of, optional, whole
 
+SHARDINGS = ("row",)
 LOSSES = ("softmax", "bpr")
 # RecBole's default, which a loss without negatives does not use
 UNIFORM_NEGATIVE = {
@@ -42,6 +43,14 @@ class FactorSettings(Declared):
         "not fit into memory. The user's own items are always among them; empty: all items.",
     ] = None
 
+    embedding_sharding: Annotated[
+        str | None,
+        optional(one_of(*SHARDINGS)),
+        "How several processes hold the tables. `row`: each holds its own rows of the embeddings, "
+        "and of their λ and moments, for `loss: bpr`, or for `softmax_items`, with learner "
+        "sparse_adam or sgd; empty: each holds whole tables.",
+    ] = None
+
     def check(self, config: Settings) -> None:
         """Refuse settings that belong to another loss, or to another optimiser."""
         if self.softmax_items is not None and self.loss != "softmax":
@@ -58,6 +67,31 @@ class FactorSettings(Declared):
             raise ValueError(
                 f"train_neg_sample_args: {config['train_neg_sample_args']} needs loss: bpr, as "
                 "loss: softmax draws no negatives; leave it out"
+            )
+        if self.embedding_sharding is not None:
+            self._check_sharding(config)
+
+    def _check_sharding(self, config: Settings) -> None:
+        """Refuse what reads or changes all rows of a table in each step, or keeps them."""
+        given = f"embedding_sharding: {self.embedding_sharding} needs"
+        if self.loss == "softmax" and self.softmax_items is None:
+            raise ValueError(
+                f"{given} softmax_items with loss: softmax, which reads all items in each step; "
+                "set softmax_items: 2000, or loss: bpr"
+            )
+        if config["learner"] not in ("sparse_adam", "sgd"):
+            raise ValueError(
+                f"{given} learner: sparse_adam or sgd, got {config['learner']!r}, which changes "
+                "every row of the tables in each step"
+            )
+        if config["regularizer"] == "lambda_opt" and config["meta_gradient"] == "higher":
+            raise ValueError(
+                f"{given} meta_gradient: forward or analytic, got 'higher', which copies the tables"
+            )
+        if config["lambda_dump"]:
+            raise ValueError(
+                f"{given} lambda_dump: False, got {config['lambda_dump']!r}; the checkpoints hold "
+                "the λ of all rows"
             )
 
 

@@ -9,9 +9,17 @@ from recbole.data.dataloader import TrainDataLoader
 from torch import Tensor
 
 from recbole_ext.arithmetic.known_gradient import loss_with_gradients
+from recbole_ext.lambda_opt.gradient.optimizer_step import rows_of
+from recbole_ext.lambda_opt.gradient.owners import owners_of
 from recbole_ext.lambda_opt.gradient.softmax import SoftmaxRead, softmax_gradients
 from recbole_ext.lambda_opt.gradient.softmax_derivatives import SoftmaxGradients, joined
-from recbole_ext.lambda_opt.gradient.user_batch import Factors, UserBatch, rows_of_batch
+from recbole_ext.lambda_opt.gradient.user_batch import (
+    Factors,
+    UserBatch,
+    held_of_batch,
+    own_part,
+    rows_of_batch,
+)
 from recbole_ext.lambda_opt.lambda_network import PowerLaw
 from recbole_ext.lambda_opt.lambda_source import LambdaSource
 from recbole_ext.lambda_opt.lambdaoptmf import LambdaOptMF
@@ -39,6 +47,7 @@ class SoftmaxObjective:
         self.parameters = Factors(
             model.user_embedding.weight, model.item_embedding.weight, model.item_bias
         )
+        self.owners = owners_of(model)
         self.batch_size, self.hit, self.device = batch_size, hit, device
         self._n_drawn = model.softmax_items
         self._n_users = model.n_users - 1  # without RecBole's padding user
@@ -64,7 +73,7 @@ class SoftmaxObjective:
     def read(self, batch: UserBatch) -> SoftmaxRead:
         """The loss of the batch and its gradients; all else is of this process's share of it."""
         factors, local = rows_of_batch(
-            Factors(*(parameter.detach() for parameter in self.parameters)), batch
+            Factors(*(parameter.detach() for parameter in self.parameters)), batch, self.owners
         )
         share = share_of(len(batch.users))
         read = softmax_gradients(factors, local.part(share))
@@ -76,31 +85,33 @@ class SoftmaxObjective:
         self, interaction: Any, batch: UserBatch, read: SoftmaxRead, network: PowerLaw
     ) -> Tensor:
         """The loss and the penalty, with gradients in closed form."""
-        users, items, candidates = self.parameters.users, self.parameters.items, batch.candidates
-        users = users.index_select(0, batch.users)
-        of_users = network.fixed("user", batch.users) / len(batch.users)
-        if candidates is None:
+        held = self.owners.user.held(batch.users).rows
+        users, items = rows_of(self.parameters.users, held), self.parameters.items
+        of_users = network.fixed("user", held) / len(batch.users)
+        if batch.candidates is None:
             of_items = network.whole("item") / self._n_users
         else:
-            items = items.index_select(0, candidates.items)
-            of_items = network.fixed("item", candidates.items) * candidates.penalty
+            places, held = self.owners.item.held(batch.candidates.items)
+            items = items.index_select(0, held)
+            of_items = network.fixed("item", held) * batch.candidates.penalty[places]
         pulls = of_users * users, of_items * items
         penalty = (pulls[0] * users).sum() + (pulls[1] * items).sum()
+        own = own_part(read.gradients, batch, self.owners)
         found = Factors(
-            torch.add(read.gradients.users, pulls[0], alpha=2),
-            torch.add(read.gradients.items, pulls[1], alpha=2),
-            read.gradients.bias,
+            torch.add(own.users, pulls[0], alpha=2),
+            torch.add(own.items, pulls[1], alpha=2),
+            own.bias,
         )
-        gradients = self._in_tables(batch, found)
-        return loss_with_gradients(read.loss + penalty, self.parameters, gradients)
+        loss = read.loss + self.owners.user.sum(penalty)
+        return loss_with_gradients(loss, self.parameters, self._in_tables(batch, found))
 
     def _in_tables(self, batch: UserBatch, found: Factors) -> Factors:
         """The gradients as their parameters take them: with candidates, sparse and by rows."""
         if batch.candidates is None:
             users = torch.zeros_like(self.parameters.users)
             return found._replace(users=users.index_add_(0, batch.users, found.users))
-        items = batch.candidates.items
-        ids = batch.users, items, items
+        user_ids, item_ids = (held.rows for held in held_of_batch(batch, self.owners))
+        ids = user_ids, item_ids, item_ids
         return Factors(
             *(
                 torch.sparse_coo_tensor(of.unsqueeze(0), rows, table.shape, check_invariants=False)
@@ -110,7 +121,7 @@ class SoftmaxObjective:
 
     def gradients(self) -> SoftmaxGradients:
         """See the interface."""
-        return SoftmaxGradients(self.parameters, self._n_users, self.hit)
+        return SoftmaxGradients(self.parameters, self._n_users, self.hit, self.owners)
 
     def sides(self) -> dict[str, str]:
         """See the interface."""

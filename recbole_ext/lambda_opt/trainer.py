@@ -29,6 +29,7 @@ from recbole_ext.lambda_opt.building import (
 from recbole_ext.lambda_opt.gradient.clipping import clip_gradient_norm
 from recbole_ext.lambda_opt.gradient.contract import Gradient
 from recbole_ext.lambda_opt.gradient.lookahead import LookaheadGradient
+from recbole_ext.lambda_opt.gradient.owners import owners_of
 from recbole_ext.lambda_opt.gradient.row_adam import fast_optimizer
 from recbole_ext.lambda_opt.gradient.through_training import ForwardGradient
 from recbole_ext.lambda_opt.holdout import in_common
@@ -62,8 +63,7 @@ class BilevelTrainer(Trainer):
         check_pairwise(config, model)
         super().__init__(config, model)
         self.objective = build_objective(config, self.settings, model, self.device)
-        tables = {"user": model.user_embedding, "item": model.item_embedding}
-        self.lambda_network = build_network(self.settings, tables).to(self.device)
+        self.lambda_network = build_network(self.settings, model).to(self.device)
         self.forward_gradient: ForwardGradient | None = None
         if self.settings.learns_lambda:
             make_graphs_fast(model)
@@ -98,7 +98,7 @@ class BilevelTrainer(Trainer):
         """Train the model and λ; arguments and result are those of RecBole's ``Trainer.fit``."""
         counts = rating_counts(train_data._dataset)  # before any are held out
         self.run_state.training_counts = counts
-        tell_counts(self.lambda_network, self.settings, counts)
+        tell_counts(self.lambda_network, self.settings, counts, owners_of(self.model))
         loader = self.objective.loader(train_data)
         if self.settings.learns_lambda:
             whole = loader
@@ -111,7 +111,8 @@ class BilevelTrainer(Trainer):
     def resume_checkpoint(self, resume_file: str | Path) -> None:
         """Restore a checkpoint; one that is of the last fit has no gradient of λ any more."""
         if self.settings.refits:
-            saved = load_checkpoint(resume_file, self.device).get("modules", {})
+            mapped = owners_of(self.model).are_spread
+            saved = load_checkpoint(resume_file, "cpu", mapped).get("modules", {})
             if "forward_gradient" not in saved:
                 self.forward_gradient = None
         super().resume_checkpoint(resume_file)
@@ -191,7 +192,9 @@ class BilevelTrainer(Trainer):
         self.lambda_optimizer.zero_grad()
         loss = self.gradient.add(self._lambda_data.draw(batch_size))
         self._check_nan(loss)
-        norm = clip_gradient_norm(self.lambda_network.parameters(), self.settings.lambda_clip_norm)
+        weights: dict[str, Tensor] = dict(self.lambda_network.named_parameters())
+        owners = {weights[n]: o for n, o in self.lambda_network.row_owners.items() if n in weights}
+        norm = clip_gradient_norm(weights.values(), self.settings.lambda_clip_norm, owners)
         if not torch.isfinite(norm):
             raise ValueError(
                 f"the gradient of λ is {norm.item()} in batch {self._batch}: lower learning_rate "

@@ -108,3 +108,26 @@ def put_together(rows: Tensor, sizes: list[int]) -> Tensor:
     _present.sent += padded.numel() * padded.element_size()
     dist.all_gather(found, padded)
     return torch.cat([part[:size] for part, size in zip(found, sizes, strict=True)])
+
+
+def to_first(rows: Tensor) -> list[Tensor]:
+    """The rows of each process, in the first process alone; all have the same shape.
+
+    Returns:
+        The rows on the CPU, in the order of the ranks; an empty list in the other processes.
+    """
+    found = [torch.empty_like(rows) for _ in range(_present.size)] if is_first() else []
+    _present.sent += 0 if is_first() else rows.numel() * rows.element_size()
+    dist.gather(rows, found or None, dst=0)
+    return [part.cpu() for part in found]
+
+
+def deal_out(received: Tensor, rows: list[Tensor] | None) -> None:
+    """Write into each process's tensor what the first process has for it.
+
+    Args:
+        received: receives the rows; all have the same shape.
+        rows: what the first process has for each; ``None`` in the others.
+    """
+    _present.sent += sum(part.numel() * part.element_size() for part in rows or [])
+    dist.scatter(received, rows, src=0)

@@ -65,6 +65,11 @@ def share_of(total: int) -> Share:
     return Share(begin, end, total)
 
 
+def one_each() -> Share:
+    """The share in a batch of one row for each process: all that they have is added up."""
+    return share_of(group().size)
+
+
 def sum_shares(values: Sequence[Tensor], share: Share) -> list[Tensor]:
     """The sums over all shares of tensors that each process has for its own."""
     if group().size == 1:

@@ -32,6 +32,12 @@ from recbole_ext.runs.safe_file import (
     trust,
     write_atomically,
 )
+from recbole_ext.runs.whole_state import (
+    is_spread,
+    owners_by_parameter,
+    whole_module,
+    whole_optimizer,
+)
 
 __all__ = [
     "convert_trusted_checkpoint",
@@ -47,6 +53,8 @@ __all__ = [
 def save_checkpoint(trainer: Trainer, epoch: int, verbose: bool = True, **kwargs: Any) -> None:
     """Write a trainer's checkpoint; replaces RecBole's ``Trainer._save_checkpoint``.
 
+    It is that of one process. Where tables are spread, the first process holds all of it meanwhile.
+
     Args:
         trainer: any RecBole trainer.
         epoch: the epoch just finished.
@@ -57,17 +65,20 @@ def save_checkpoint(trainer: Trainer, epoch: int, verbose: bool = True, **kwargs
         OSError: if the file cannot be written; the error names it, and the old file is unchanged.
     """
     path = kwargs.pop("saved_model_file", trainer.saved_model_file)
-    if not _is_first_process(trainer):
-        trainer.run_state.checkpoint = str(path)
-        return
+    first = _is_first_process(trainer)
     # RecBole saves epoch −1 if no epoch is left. A resumed run has its best epoch saved already.
-    if epoch >= 0 or trainer.start_epoch == 0:
+    if (epoch >= 0 or trainer.start_epoch == 0) and _takes_part(trainer):
         # RecBole saves the best epoch before it stores the best result.
         result = trainer.run_state.latest_valid_result or trainer.best_valid_result
-        write_atomically(_state(trainer, epoch, result), path)
-        if verbose:
+        state = _state(trainer, epoch, result)
+        if first:
+            write_atomically(state, path)
+        if first and verbose:
             trainer.logger.info(set_color("Saving current", "blue") + f": {path}")
-    trainer.run_state.saved_best(str(path))
+    if first:
+        trainer.run_state.saved_best(str(path))
+    else:
+        trainer.run_state.checkpoint = str(path)
 
 
 def last_file(checkpoint: str | Path) -> Path:
@@ -105,21 +116,43 @@ def save_last(trainer: Trainer, epoch: int) -> None:
     """Write the last state after every ``save_last_step``-th validation; 0 turns this off."""
     step = trainer.config["save_last_step"]
     step = 1 if step is None else step
-    if step == 0 or (epoch + 1) // trainer.eval_step % step or not _is_first_process(trainer):
+    if step == 0 or (epoch + 1) // trainer.eval_step % step or not _takes_part(trainer):
         return
     best = Path(trainer.saved_model_file)
     path = last_file(best)
     state = _state(trainer, epoch, trainer.best_valid_result)
-    write_atomically({**state, "best_file": best.name}, path)
-    trainer.run_state.saved_last(str(path))
+    if _is_first_process(trainer):
+        write_atomically({**state, "best_file": best.name}, path)
+        trainer.run_state.saved_last(str(path))
 
 
 def _is_first_process(trainer: Trainer) -> bool:
     return is_first() and (trainer.config["single_spec"] or trainer.config["local_rank"] == 0)
 
 
+def _takes_part(trainer: Trainer) -> bool:
+    """Whether this process has a part of the state that is saved."""
+    return _is_first_process(trainer) or is_spread(trainer.model)
+
+
+def states_of(trainer: Trainer) -> dict[str, dict[str, Any]]:
+    """What training changes, whole in the first process: ``model``, ``modules``, ``optimizers``.
+
+    All processes call it where tables are spread.
+    """
+    modules = modules_of(trainer)
+    owners = owners_by_parameter([trainer.model, *modules.values()])
+    optimizers = optimizers_of(trainer).items()
+    return {
+        "model": whole_module(trainer.model),
+        "modules": {name: whole_module(module) for name, module in modules.items()},
+        "optimizers": {name: whole_optimizer(value, owners) for name, value in optimizers},
+    }
+
+
 def _state(trainer: Trainer, epoch: int, best_valid_result: Any) -> dict[str, Any]:
-    optimizers = {name: opt.state_dict() for name, opt in optimizers_of(trainer).items()}
+    states = states_of(trainer)
+    optimizers = states["optimizers"]
     progress = {
         "epoch": epoch,
         "cur_step": trainer.cur_step,
@@ -129,12 +162,12 @@ def _state(trainer: Trainer, epoch: int, best_valid_result: Any) -> dict[str, An
     return {
         **plain(progress),
         "config": portable_config(trainer.config),
-        "state_dict": trainer.model.state_dict(),
+        "state_dict": states["model"],
         "other_parameter": _other_parameters(trainer.model),
         "optimizer": optimizers.pop("optimizer", None),
         "other_optimizers": optimizers,
         "optimizer_aliases": _aliases(trainer),
-        "modules": {name: module.state_dict() for name, module in modules_of(trainer).items()},
+        "modules": states["modules"],
         "attributes": plain(capture_attributes(trainer.model)),
         "random_state": capture_random_state(trainer.run_state.generators),
         "machine": machine(),

@@ -20,6 +20,7 @@ from recbole_ext.runs.learning_curve import curve_file
 from recbole_ext.runs.model_attributes import restore_attributes
 from recbole_ext.runs.random_state import generators_of, restore_random_state
 from recbole_ext.runs.safe_file import load_checkpoint
+from recbole_ext.runs.whole_state import own_module, own_optimizer, owners_by_parameter
 
 _NEEDED = ("epoch", "cur_step", "best_valid_score")
 # A checkpoint fits a run only if these settings are the same in both.
@@ -36,7 +37,7 @@ def resume_checkpoint(trainer: Trainer, resume_file: str | Path) -> None:
             best epoch is missing.
         ValueError: if the file is damaged, or if its model or sizes differ from the trainer's.
     """
-    checkpoint = load_checkpoint(resume_file, trainer.device)
+    checkpoint = _own_part(resume_file, trainer)
     best = _best_file(checkpoint, Path(resume_file))
     _check_fits(checkpoint, trainer, resume_file)
     for name, optimizer in _own_optimizers(checkpoint, trainer).items():
@@ -173,6 +174,25 @@ def _random_state(checkpoint: dict[str, Any], trainer: Trainer, path: str | Path
 
 def _optimizer_states(checkpoint: dict[str, Any]) -> dict[str, Any]:
     return {"optimizer": checkpoint.get("optimizer"), **checkpoint.get("other_optimizers", {})}
+
+
+def _own_part(path: str | Path, trainer: Trainer) -> dict[str, Any]:
+    """A checkpoint with the rows that this process owns, where tables are spread."""
+    modules, optimizers = modules_of(trainer), optimizers_of(trainer)
+    owners = owners_by_parameter([trainer.model, *modules.values()])
+    if not owners:
+        return load_checkpoint(path, trainer.device)
+    checkpoint = load_checkpoint(path, "cpu", mapped=True)
+    states = _optimizer_states(checkpoint)
+    own = {n: own_optimizer(o, owners, states[n]) for n, o in optimizers.items() if n in states}
+    kept = checkpoint.get("modules", {})
+    return {
+        **checkpoint,
+        "state_dict": own_module(trainer.model, checkpoint["state_dict"]),
+        "modules": kept | {n: own_module(m, kept[n]) for n, m in modules.items() if n in kept},
+        "optimizer": own.pop("optimizer", None),
+        "other_optimizers": own,
+    }
 
 
 def _check_fits(checkpoint: dict[str, Any], trainer: Trainer, path: str | Path) -> None:

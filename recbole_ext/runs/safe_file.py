@@ -33,12 +33,16 @@ trust(*{type(np.dtype(code)) for code in "?bBhHiIlLqQefdO"})
 trust(sparse.coo_matrix, sparse.csc_matrix, sparse.csr_matrix, sparse.lil_matrix)
 
 
-def load_checkpoint(path: str | Path, device: torch.device | str | None = None) -> dict[str, Any]:
+def load_checkpoint(
+    path: str | Path, device: torch.device | str | None = None, mapped: bool = False
+) -> dict[str, Any]:
     """Read a checkpoint in torch's safe mode.
 
     Args:
         path: the file.
         device: the device for its tensors; by default the device that they were saved from.
+        mapped: whether tensors stay in the file until they are read, for a process that cannot hold
+            all of them; the device must then be the CPU.
 
     Raises:
         FileNotFoundError: if the file does not exist.
@@ -47,8 +51,9 @@ def load_checkpoint(path: str | Path, device: torch.device | str | None = None) 
     if not Path(path).is_file():
         raise FileNotFoundError(f"checkpoint {path} does not exist")
     try:
-        safe = {"weights_only": True} if _SAFE_LOADING else {}
-        checkpoint = torch.load(path, map_location=device, **safe)
+        given = {"weights_only": True} if _SAFE_LOADING else {}
+        given |= {"mmap": True} if mapped else {}
+        checkpoint = torch.load(path, map_location=device, **given)
     except Exception as error:  # a file that is no checkpoint can raise anything
         raise ValueError(
             f"checkpoint {path} cannot be read: it is truncated, or no checkpoint of this package. "

@@ -97,10 +97,22 @@ def _load_variant(config: Config, model: str, model_class: Any) -> None:
 
 def _check_declared(model_class: Any, settings: Settings) -> None:
     """Check the hyper-parameters of a model's settings classes, then what the model adds."""
+    _check_sharding(model_class, settings)
     for declared in getattr(model_class, "settings_classes", ()):
         declared.read(settings)
     if hasattr(model_class, "check_hyperparameters"):
         model_class.check_hyperparameters(settings)
+
+
+def _check_sharding(model_class: Any, settings: Settings) -> None:
+    """Refuse to spread the rows of tables that a model does not have, or reads as a whole."""
+    classes = getattr(model_class, "settings_classes", ())
+    declares = any("embedding_sharding" in vars(declared) for declared in classes)
+    if settings["embedding_sharding"] is not None and not declares:
+        raise ValueError(
+            f"embedding_sharding: {settings['embedding_sharding']} is for LambdaOptMF; each "
+            f"process holds all of {model_class.__name__}: leave it out"
+        )
 
 
 def _settings(config: Config) -> Settings:

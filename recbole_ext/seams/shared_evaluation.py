@@ -22,6 +22,7 @@ from torch import Tensor
 
 from recbole_ext.processes.group import from_each, from_first, group
 from recbole_ext.runs.safe_file import load_checkpoint
+from recbole_ext.runs.whole_state import deal_out_module, is_spread, without_spread
 
 
 def dividing_evaluation(evaluate: Callable) -> Callable:
@@ -38,6 +39,8 @@ def dividing_evaluation(evaluate: Callable) -> Callable:
             return evaluate(trainer, eval_data, load_best_model, model_file, show_progress)
         if load_best_model:
             _load_best(trainer, model_file or trainer.saved_model_file)
+        if is_spread(trainer.model):  # all processes score all users, each for its own items
+            return evaluate(trainer, eval_data, False, None, show_progress)
         numbers: list[int] = []
         share = _share_of_batches(eval_data, numbers)
         with _put_together(trainer.eval_collector, numbers):
@@ -50,9 +53,16 @@ def dividing_evaluation(evaluate: Callable) -> Callable:
 
 def _load_best(trainer: Any, path: str) -> None:
     """Load a checkpoint that only the first process needs to have at hand."""
-    saved = from_first(lambda: load_checkpoint(path, "cpu"))
-    trainer.model.load_state_dict(saved["state_dict"])
-    trainer.model.load_other_parameter(saved.get("other_parameter"))
+    loaded: dict[str, Any] = {}
+
+    def read() -> tuple[Any, Any]:
+        loaded.update(load_checkpoint(path, "cpu", mapped=is_spread(trainer.model)))
+        state = without_spread(trainer.model, loaded["state_dict"])
+        return state, loaded.get("other_parameter")
+
+    state, other = from_first(read)
+    deal_out_module(trainer.model, {**state, **loaded.get("state_dict", {})})
+    trainer.model.load_other_parameter(other)
     trainer.logger.info(f"Loading model structure and parameters from {path}")
 
 

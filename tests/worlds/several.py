@@ -15,7 +15,7 @@ import torch.multiprocessing as mp
 
 from recbole_ext.processes.group import group
 from recbole_ext.processes.joining import Place, joined
-from recbole_ext.runs.checkpoint import modules_of, optimizers_of
+from recbole_ext.runs.checkpoint import modules_of, states_of
 from tests.worlds.cold_world import noisy, write_cold_world
 from tests.worlds.helpers import LAMBDA, LOOKAHEAD, Run, small_world
 from tests.worlds.places import free_port
@@ -28,6 +28,10 @@ SOFTMAX = {
 PAIRS = {**FACTORS, "train_batch_size": 33, "epochs": 6}
 TASKS = {"epochs": 4, "train_batch_size": 9, "learning_rate": 0.01}
 GRADIENT = {**TASKS, "inner_solver": "gradient", "inner_steps": 2}
+
+SPARSE = {**PAIRS, **LAMBDA, "learner": "sparse_adam"}
+DRAWN = {**SOFTMAX, "softmax_items": 6, "learner": "sparse_adam"}
+THROUGH = {**PAIRS, "loss": "bpr", "meta_gradient": "forward", "learner": "sgd"}
 
 # What is trained: a model, and settings besides those of its world.
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -77,35 +81,76 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "RecBole's BPR": ("BPR", {**PAIRS, "learner": "adam"}),
 }  # fmt: skip
 
+# What is trained with tables whose rows are spread.
+SPREAD: dict[str, dict[str, Any]] = {
+    "pairs": SPARSE,
+    "pairs, sgd": {**SPARSE, "learner": "sgd", "lambda_learner": "sgd"},
+    "pairs, scaled λ of rows": {
+        **SPARSE, "lambda_granularity": "user+item", "frequency_exponent": 0.5,
+        "lambda_clip_norm": 1e-3,
+    },
+    "pairs, λ of dimensions": {
+        **SPARSE, "lambda_granularity": "dimension+user", "lookahead_penalty": "batch",
+        "lambda_learner": "adam",
+    },
+    "pairs, one λ": {**SPARSE, "lambda_granularity": "global", "lookahead_penalty": "table"},
+    "pairs, given λ": {**SPARSE, "regularizer": "fixed", "reg_weight": 0.1},
+    "pairs, through training": THROUGH,
+    "pairs, power law": {
+        **THROUGH, "lambda_granularity": "power-law", "lambda_initial": 0.1, "weight_decay": 0.01,
+        "lambda_horizon": 2,
+    },
+    "softmax": DRAWN,
+    "softmax, sgd": {**DRAWN, "learner": "sgd"},
+    "softmax, one batch smaller than the group": {**DRAWN, "train_batch_size": 2, "epochs": 1},
+    "softmax, given λ": {**DRAWN, "regularizer": "frequency", "reg_weight": 1.0},
+}  # fmt: skip
 
-def trained(case: str, folder: str) -> dict[str, Any]:
-    """Train a case; returns everything that the training changes, and the metrics of a test."""
-    model, settings = CASES[case]
-    cold = model in ("MeLU", "MAMO", "ResNetMF")
-    world = _cold_world(folder) if cold else _two_tastes(folder)
+
+def trained(case: str, folder: str, spread: bool = False) -> dict[str, Any]:
+    """Train a case; returns everything that the training changes, and the metrics of a test.
+
+    Args:
+        case: one of ``CASES``, or of ``SPREAD``.
+        folder: for data.
+        spread: whether the case is one of ``SPREAD``; several processes then spread its rows.
+    """
     torch.set_default_dtype(torch.float64)
     try:
-        run = Run(model, **{"dataset": "world", **world, **settings, "checkpoint_dir": folder})
-        run.model.double()
-        for name, value in list(vars(run.model).items()):  # a graph's matrices
-            if isinstance(value, torch.Tensor) and value.is_floating_point():
-                setattr(run.model, name, value.double())
-            elif isinstance(getattr(value, "rows", None), torch.Tensor):
-                value.rows = value.rows.double()
-        for module in modules_of(run.trainer).values():
-            module.double()
+        run = prepared(case, folder, spread)
         steps: list[int] = []
         run.trainer.optimizer.register_step_post_hook(lambda *_: steps.append(1))
         run.fit(saved=False)
+        states = states_of(run.trainer)
         return {
-            "model": run.state(),
-            "modules": {n: m.state_dict() for n, m in modules_of(run.trainer).items()},
-            "moments": {n: o.state_dict()["state"] for n, o in optimizers_of(run.trainer).items()},
+            "model": states["model"],
+            "modules": states["modules"],
+            "moments": {n: o["state"] for n, o in states["optimizers"].items()},
             "metrics": run.test(),
             "steps": len(steps),
         }
     finally:
         torch.set_default_dtype(torch.float32)
+
+
+def prepared(case: str, folder: str, spread: bool = False, **more: Any) -> Run:
+    """A case before its training, in float64; the arguments are those of :func:`trained`."""
+    model, settings = ("LambdaOptMF", SPREAD[case]) if spread else CASES[case]
+    if spread and group().size > 1:
+        settings = {**settings, "embedding_sharding": "row"}
+    settings = {**settings, **more}
+    cold = model in ("MeLU", "MAMO", "ResNetMF")
+    world = _cold_world(folder) if cold else _two_tastes(folder)
+    run = Run(model, **{"dataset": "world", **world, **settings, "checkpoint_dir": folder})
+    run.model.double()
+    for name, value in list(vars(run.model).items()):  # a graph's matrices
+        if isinstance(value, torch.Tensor) and value.is_floating_point():
+            setattr(run.model, name, value.double())
+        elif isinstance(getattr(value, "rows", None), torch.Tensor):
+            value.rows = value.rows.double()
+    for module in modules_of(run.trainer).values():
+        module.double()
+    return run
 
 
 def together(processes: int, work: Callable[..., Any], *given: Any) -> list[Any]:
@@ -117,12 +162,12 @@ def together(processes: int, work: Callable[..., Any], *given: Any) -> list[Any]
         return [torch.load(file, weights_only=False) for file in files]
 
 
-def all_trained(folder: str) -> dict[str, Any]:
+def all_trained(folder: str, spread: bool = False) -> dict[str, Any]:
     """All cases, one after another, and the bytes that each has sent."""
     found = {}
-    for case in CASES:
+    for case in SPREAD if spread else CASES:
         before = group().sent
-        found[case] = {**trained(case, folder), "sent": group().sent - before}
+        found[case] = {**trained(case, folder, spread), "sent": group().sent - before}
     return found
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from recbole_ext.lambda_opt.gradient.owners import WHOLE, Near, Owners
 from recbole_ext.processes.shares import Share, join_shares, share_of, sum_shares
 
 
@@ -105,15 +106,35 @@ def bpr_row_gradients(
 
 
 @torch.no_grad()
-def shared_row_gradients(user_table: Tensor, item_table: Tensor, triples: Triples) -> RowGradients:
-    """Do the same as :func:`bpr_row_gradients`, with the batch divided among the processes."""
+def shared_row_gradients(
+    user_table: Tensor, item_table: Tensor, triples: Triples, owners: Owners = WHOLE
+) -> RowGradients:
+    """Do the same as :func:`bpr_row_gradients`, with the batch divided among the processes.
+
+    Args:
+        user_table: this process's user embeddings.
+        item_table: this process's item embeddings.
+        triples: the batch.
+        owners: the owners of the rows.
+    """
     share = share_of(len(triples.users))
-    found = bpr_row_gradients(user_table, item_table, triples.part(share), share.total)
+    if not owners.are_spread:
+        users, items, near = user_table, item_table, triples
+    else:
+        of_users, of_items, near = near_rows(owners, triples)
+        users, items = of_users.of(user_table), of_items.of(item_table)
+    found = bpr_row_gradients(users, items, near.part(share), share.total)
     if not share.is_part:
-        return found
+        return found._replace(triples=triples)
     (loss,) = sum_shares([found.loss], share)
-    rows = user_table.index_select(0, triples.users), item_table.index_select(0, triples.items)
+    rows = users.index_select(0, near.users), items.index_select(0, near.items)
     return RowGradients(triples, loss, *rows, *joined_rows(found.users, found.items, share))
+
+
+def near_rows(owners: Owners, triples: Triples) -> tuple[Near, Near, Triples]:
+    """The users and the items that a batch reads, and the batch as places in their tables."""
+    users, items = owners.user.near(triples.users), owners.item.near(triples.items)
+    return users, items, Triples(users.places, *items.places.chunk(2))
 
 
 def joined_rows(users: Tensor, items: Tensor, share: Share) -> tuple[Tensor, Tensor]:

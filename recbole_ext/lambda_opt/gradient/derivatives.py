@@ -17,13 +17,15 @@ from recbole_ext.lambda_opt.gradient.bpr import (
     Triples,
     bpr_row_gradients,
     joined_rows,
+    near_rows,
     shared_row_gradients,
 )
 from recbole_ext.lambda_opt.gradient.calibration import Derivatives, Temperature, bpr_derivatives
+from recbole_ext.lambda_opt.gradient.owners import RowOwner, owners_of
 from recbole_ext.lambda_opt.gradient.penalty import batch_shares
 from recbole_ext.lambda_opt.gradient.tangents import bpr_row_tangents
 from recbole_ext.lambda_opt.pairwise import PairwiseModel, is_factorisation
-from recbole_ext.processes.shares import Share, same_draws, share_of, sum_shares
+from recbole_ext.processes.shares import Share, one_each, same_draws, share_of, sum_shares
 
 ByName: TypeAlias = dict[str, Tensor]
 Rows: TypeAlias = Tensor | slice
@@ -59,10 +61,32 @@ def following(temperature: Temperature, share: Share) -> Callable[[Derivatives],
     return follow
 
 
+def outer_of_owned(loss: Tensor, gradients: ByName, rows: dict[str, Rows], share: Share) -> Outer:
+    """The outer loss where each process has the gradients of its own rows, summed already.
+
+    Args:
+        loss: the loss of this process's share of the batch.
+        gradients: by the rows that this process owns.
+        rows: which of its rows these are.
+        share: the share of the batch.
+    """
+    (loss,) = sum_shares([loss], share)
+    each = one_each()
+    return Outer(loss * each.weight, gradients, rows, each)
+
+
 class Gradients(Protocol):
-    """The derivatives of a model that the forward-mode gradient needs."""
+    """The derivatives of a model that the forward-mode gradient needs.
+
+    All that is by row is of the rows that this process owns.
+
+    Attributes:
+        parameters: the model's parameters by name.
+        owners: the owners of the parameters' rows by name.
+    """
 
     parameters: ByName
+    owners: dict[str, RowOwner]
 
     def fit(self, batch: Any, read: Any) -> tuple[ByName, Answer]:
         """The gradient ``g`` of the training loss, and a function that gives ``∂g/∂Θ · Z``.
@@ -99,6 +123,7 @@ class _PairwiseGradients:
     def __init__(self, model: PairwiseModel) -> None:
         self.model = model
         self.parameters: ByName = dict(model.named_parameters())
+        self.owners: dict[str, RowOwner] = {}
 
     def rows(self, batch: Triples) -> dict[str, Rows]:
         """See :class:`Gradients`; these are all rows."""
@@ -107,9 +132,10 @@ class _PairwiseGradients:
     def shares(self, batch: Triples) -> ByName:
         """See :class:`Gradients`; a row's share is its occurrences over the batch size."""
         shares = {}
-        for side, ids in zip(("user", "item"), batch.sides, strict=True):
+        given = zip(("user", "item"), batch.sides, owners_of(self.model.model), strict=True)
+        for side, ids, owner in given:
             table = getattr(self.model.model, f"{side}_embedding").weight
-            counted = batch_shares(ids, len(table), len(batch.users))
+            counted = batch_shares(owner.held(ids).rows, len(table), len(batch.users))
             shares[side] = counted.to(table).unsqueeze(-1)
         return shares
 
@@ -117,44 +143,57 @@ class _PairwiseGradients:
 class FactorisationGradients(_PairwiseGradients):
     """The derivatives of BPR matrix factorisation, in closed form."""
 
+    def __init__(self, model: PairwiseModel) -> None:
+        super().__init__(model)
+        self._of_sides = owners_of(model.model)
+        self.owners = dict(zip(self.parameters, self._of_sides, strict=True))
+
     def fit(self, batch: Triples, read: object = None) -> tuple[ByName, Answer]:
         """See :class:`Gradients`."""
+        of_users, of_items, places = near_rows(self._of_sides, batch)
+        users, items = self._tables()
+        tables, share = (of_users.of(users), of_items.of(items)), share_of(len(batch.users))
 
         def answer(direction: ByName) -> ByName:
             users, items = direction.values()
-            part = batch.part(share)
-            moved = bpr_row_tangents(tables, (users, items), part, share.total)
+            directions = of_users.of(users), of_items.of(items)
+            moved = bpr_row_tangents(tables, directions, places.part(share), share.total)
             return self._in_tables(batch, *joined_rows(*moved, share))
 
-        tables, share = self._tables(), share_of(len(batch.users))
-        found = shared_row_gradients(*tables, batch)
+        found = shared_row_gradients(*tables, places)
         return self._in_tables(batch, found.users, found.items), answer
 
     def ranking(self, batch: Triples, temperature: Temperature | None = None) -> Outer:
         """See :class:`Gradients`."""
+        of_users, of_items, places = near_rows(self._of_sides, batch)
         users, items = self._tables()
+        users, items = of_users.of(users), of_items.of(items)
         share = share_of(len(batch.users))
-        batch = batch.part(share)
+        part = places.part(share)
         scale = 1.0
         if temperature is not None:
-            rows, (positive, negative) = users[batch.users], items[batch.items].chunk(2)
+            rows, (positive, negative) = users[part.users], items[part.items].chunk(2)
             margins = (rows * (positive - negative)).sum(-1)
             scale = following(temperature, share)(bpr_derivatives(margins, share.total)).item()
-        found = bpr_row_gradients(users * scale, items, batch, share.total)
-        gradients = self._in_tables(batch, found.users * scale, found.items)
-        return Outer(found.loss, gradients, self.rows(batch), share)
+        found = bpr_row_gradients(users * scale, items, part, share.total)
+        by_row = found.users * scale, found.items
+        if self._of_sides.are_spread:
+            gradients = self._in_tables(batch, *joined_rows(*by_row, share))
+            return outer_of_owned(found.loss, gradients, self.rows(batch), share)
+        return Outer(found.loss, self._in_tables(part, *by_row), self.rows(batch), share)
 
     def _tables(self) -> tuple[Tensor, Tensor]:
         users, items = (table.detach() for table in self.parameters.values())
         return users, items
 
     def _in_tables(self, batch: Triples, for_users: Tensor, for_items: Tensor) -> ByName:
-        """Sum the rows of a batch's occurrences into whole tables."""
-        summed = {name: torch.zeros_like(table) for name, table in self.parameters.items()}
-        users, items = summed.values()
-        users.index_add_(0, batch.users, for_users)
-        items.index_add_(0, batch.items, for_items)
-        return summed
+        """Sum the rows of a batch's occurrences into the tables of the rows that are owned."""
+        found = {}
+        given = zip(batch.sides, (for_users, for_items), self._of_sides, strict=True)
+        for (name, table), (ids, rows, owner) in zip(self.parameters.items(), given, strict=True):
+            held = owner.held(ids)
+            found[name] = torch.zeros_like(table).index_add_(0, held.rows, rows[held.places])
+        return found
 
 
 class AutogradGradients(_PairwiseGradients):

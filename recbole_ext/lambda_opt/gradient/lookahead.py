@@ -13,6 +13,7 @@ from recbole_ext.lambda_opt.gradient.one_step import (
     analytic_hypergradient,
     dense_hypergradient,
 )
+from recbole_ext.lambda_opt.gradient.owners import owners_of
 from recbole_ext.lambda_opt.gradient.penalty import batch_shares, expected_shares
 from recbole_ext.lambda_opt.gradient.unrolled import unrolled_hypergradient
 from recbole_ext.lambda_opt.lambda_network import LambdaNetwork
@@ -50,9 +51,10 @@ class LookaheadGradient:
         self.parameters: dict[str, Tensor] = dict(self.model.named_parameters())
         tables = model.user_embedding.weight, model.item_embedding.weight
         self.names = [self.model.name_of(table) for table in tables]
+        self.owners = owners_of(model)
         user_shares, item_shares = self._shares(*tables)
-        self.user = Side("user", tables[0], network, user_shares)
-        self.item = Side("item", tables[1], network, item_shares)
+        self.user = Side("user", tables[0], network, user_shares, self.owners.user)
+        self.item = Side("item", tables[1], network, item_shares, self.owners.item)
         self._coming: tuple[Triples, RowGradients | None] | None = None
 
     def begin(self, batch: Triples, read: RowGradients | None = None) -> None:
@@ -71,7 +73,8 @@ class LookaheadGradient:
             return self._unrolled(train, valid)
         sides = self.user, self.item
         if self.factorisation:
-            read = read or shared_row_gradients(self.user.table, self.item.table, train)
+            tables = self.user.table, self.item.table
+            read = read or shared_row_gradients(*tables, train, self.owners)
             return analytic_hypergradient(*sides, self.optimizer, read, valid)
         losses = self.model.fit_loss, self.model.ranking_loss
         return dense_hypergradient(*sides, self.optimizer, self.parameters, losses, train, valid)
@@ -104,16 +107,16 @@ class LookaheadGradient:
         )
 
     def _shares(self, users: Tensor, items: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        """Each row's share in the look-ahead's penalty; ``None`` stands for that in the batch."""
+        """Each own row's share in the look-ahead's penalty; ``None``: that in the batch."""
         if self.settings.lookahead_penalty == "batch":
             return None, None
         if self.settings.lookahead_penalty == "table":
             return torch.ones_like(users[:, 0]), torch.ones_like(items[:, 0])
-        data = self.train_sampler
+        data, (user, item) = self.train_sampler, self.owners
         shares = expected_shares(
-            data.users, data.items, len(users), data.negative_weight(), data.owned()
+            data.users, data.items, user.n_rows, data.negative_weight(), data.owned()
         )
-        return shares[0].to(users), shares[1].to(items)
+        return shares[0][user.own].to(users), shares[1][item.own].to(items)
 
     def _penalty(self, parameters: dict[str, Tensor], batch: Triples) -> Tensor:
         """The look-ahead's penalty on whole tables, which ``higher`` needs."""

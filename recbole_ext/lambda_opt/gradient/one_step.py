@@ -26,6 +26,7 @@ from torch.optim import Optimizer
 
 from recbole_ext.lambda_opt.gradient.bpr import RowGradients, Triples, shared_row_gradients
 from recbole_ext.lambda_opt.gradient.optimizer_step import lookahead_rows, rows_of
+from recbole_ext.lambda_opt.gradient.owners import WHOLE, Held, RowOwner
 from recbole_ext.lambda_opt.gradient.penalty import batch_shares
 from recbole_ext.lambda_opt.lambda_network import LambdaNetwork
 from recbole_ext.processes.shares import same_draws, share_of, sum_shares
@@ -38,16 +39,18 @@ class Side(NamedTuple):
 
     Attributes:
         name: ``"user"`` or ``"item"``.
-        table: embeddings, shape: [n_rows, embedding_size]
+        table: this process's embeddings, shape: [own rows, embedding_size]
         network: the network that holds λ and receives its gradient.
-        shares: each row's share in the look-ahead's penalty, shape: [n_rows];
+        shares: each own row's share in the look-ahead's penalty, shape: [own rows];
             ``None`` stands for the share in the training batch.
+        owner: the owner of the rows.
     """
 
     name: str
     table: Tensor
     network: LambdaNetwork
     shares: Tensor | None
+    owner: RowOwner = WHOLE.user
 
 
 class Lookahead(NamedTuple):
@@ -70,7 +73,7 @@ def lookahead(
     Args:
         side: users or items.
         optimizer: the model's own optimiser; it is only read.
-        ids: distinct rows, shape: [rows]; ``slice(None)`` for all of them.
+        ids: distinct own rows, shape: [rows]; ``slice(None)`` for all of them.
         fit: gradient of the training loss without the penalty, shape: [rows, embedding_size]
         in_batch: each row's share in the training batch, shape: [rows]
     """
@@ -103,20 +106,39 @@ def analytic_hypergradient(
     """
     user_ids, user_slots = valid.users.unique(return_inverse=True)
     item_ids, item_slots = valid.items.unique(return_inverse=True)
-    batch, size = train.triples, len(train.users)
-    users = lookahead(
-        user, optimizer, user_ids, *_in_rows(user_ids, batch.users, train.users, size)
-    )
-    items = lookahead(
-        item, optimizer, item_ids, *_in_rows(item_ids, batch.items, train.items, size)
-    )
+    batch = train.triples
+    users = _ahead(user, optimizer, user_ids, batch.users, train.users, len(train.users))
+    items = _ahead(item, optimizer, item_ids, batch.items, train.items, len(train.users))
     slots = Triples(user_slots, *item_slots.chunk(2))
     ahead = shared_row_gradients(users.rows, items.rows, slots)
     outer = torch.zeros_like(users.rows).index_add_(0, user_slots, ahead.users)
-    user.network.add_gradient(user.name, user_ids, outer.mul_(users.slope))
+    _add_gradient(user, users, outer)
     outer = torch.zeros_like(items.rows).index_add_(0, item_slots, ahead.items)
-    item.network.add_gradient(item.name, item_ids, outer.mul_(items.slope))
+    _add_gradient(item, items, outer)
     return ahead.loss
+
+
+class _Ahead(NamedTuple):
+    """The rows of a batch after the look-ahead step, in all processes, and this one's slopes."""
+
+    rows: Tensor
+    held: Held
+    slope: Tensor
+
+
+def _ahead(
+    side: Side, optimizer: Optimizer, ids: Tensor, read: Tensor, gradients: Tensor, size: int
+) -> _Ahead:
+    """Each process takes the step of the rows that it owns."""
+    fit, in_batch = _in_rows(ids, read, gradients, size)
+    held = side.owner.held(ids)
+    step = lookahead(side, optimizer, held.rows, fit[held.places], in_batch[held.places])
+    return _Ahead(side.owner.complete(step.rows, ids), held, step.slope)
+
+
+def _add_gradient(side: Side, ahead: _Ahead, outer: Tensor) -> None:
+    found = outer[ahead.held.places].mul_(ahead.slope)
+    side.network.add_gradient(side.name, ahead.held.rows, found, side.owner.sum)
 
 
 def _in_rows(ids: Tensor, read: Tensor, gradients: Tensor, size: int) -> tuple[Tensor, Tensor]:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from recbole_ext.lambda_opt.gradient.bpr import RowGradients
+from recbole_ext.lambda_opt.gradient.owners import WHOLE, Owners
 
 
 def penalised_bpr_loss(
@@ -16,6 +17,7 @@ def penalised_bpr_loss(
     batch: RowGradients,
     strengths: tuple[Tensor | None, Tensor | None],
     sparse: bool,
+    owners: Owners = WHOLE,
 ) -> Tensor:
     """BPR loss of a batch plus the L2 penalty of the rows that the batch reads, shape: [].
 
@@ -24,14 +26,15 @@ def penalised_bpr_loss(
     for each side.
 
     Args:
-        user_table: all user embeddings, shape: [n_users, embedding_size]
-        item_table: all item embeddings, shape: [n_items, embedding_size]
+        user_table: this process's user embeddings, shape: [own users, embedding_size]
+        item_table: this process's item embeddings, shape: [own items, embedding_size]
         batch: the batch's rows and gradients, read from the tables in their present state.
-        strengths: λ of the users, shape: [batch_size, 1 or embedding_size], and of the items,
-            shape: [2 * batch_size, 1 or embedding_size]; ``None`` for an unregularised side.
+        strengths: λ of the users that this process owns, shape: [held, 1 or embedding_size], and
+            of its items, with the positive ones first; ``None`` for an unregularised side.
         sparse: whether the tables' gradients are sparse and hold only the rows of the batch.
+        owners: the owners of the rows.
     """
-    return _PenalisedBPR.apply(user_table, item_table, batch, strengths, sparse)
+    return _PenalisedBPR.apply(user_table, item_table, batch, strengths, sparse, owners)
 
 
 class _PenalisedBPR(torch.autograd.Function):
@@ -43,16 +46,21 @@ class _PenalisedBPR(torch.autograd.Function):
         batch: RowGradients,
         strengths: tuple[Tensor | None, Tensor | None],
         sparse: bool,
+        owners: Owners,
     ) -> Tensor:
         loss, size = batch.loss, len(batch.triples.users)
         ctx.sides, ctx.sparse = [], sparse
-        for table, ids, rows, gradient, strength in (
-            (user_table, batch.triples.users, batch.user_rows, batch.users, strengths[0]),
-            (item_table, batch.triples.items, batch.item_rows, batch.items, strengths[1]),
+        users, items = batch.triples.sides
+        for table, read, rows, gradient, strength, owner in (
+            (user_table, users, batch.user_rows, batch.users, strengths[0], owners.user),
+            (item_table, items, batch.item_rows, batch.items, strengths[1], owners.item),
         ):
+            places, ids = owner.held(read)
+            gradient = gradient[places]
             if strength is not None:
+                rows = rows[places]
                 pull = strength * rows
-                loss = loss + torch.dot(pull.flatten(), rows.flatten()) / size
+                loss = loss + owner.sum(torch.dot(pull.flatten(), rows.flatten())) / size
                 gradient = torch.add(gradient, pull, alpha=2 / size, out=pull)
             ctx.sides.append((ids, gradient, table.shape))
         return loss if loss is not batch.loss else loss.clone()
@@ -60,7 +68,7 @@ class _PenalisedBPR(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, of_loss: Tensor) -> tuple[Tensor | None, ...]:
         tables = [_in_table(ids, rows * of_loss, n, ctx.sparse) for ids, rows, n in ctx.sides]
-        return tables[0], tables[1], None, None, None
+        return tables[0], tables[1], *[None] * 4
 
 
 def _in_table(ids: Tensor, rows: Tensor, shape: torch.Size, sparse: bool) -> Tensor:

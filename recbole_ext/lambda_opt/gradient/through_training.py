@@ -31,6 +31,9 @@ class ForwardGradient(nn.Module):
         stride: number of training steps that one step of the tangents represents; 1 is exact.
         limit: the largest element of ``Z``; infinity is exact.
         calibrated: whether the outer loss does not depend on the scale of the scores.
+
+    Attributes:
+        row_owners: the owners of the rows of the buffers, by name.
     """
 
     def __init__(
@@ -51,11 +54,14 @@ class ForwardGradient(nn.Module):
         self.temperature = Temperature() if calibrated else None
         self._coming: tuple[Any, Any] | None = None
         self._parts = gradients, network  # in a tuple, so that this module does not save them
+        self.row_owners = {}
         for weight in network.weights:
             for name, parameter in gradients.parameters.items():
                 for field in Tangent._fields:
                     buffer = self._buffer(weight, name, field)
                     self.register_buffer(buffer, torch.zeros_like(parameter))
+                    if name in gradients.owners:
+                        self.row_owners[buffer] = gradients.owners[name]
 
     def remember(self, batches: int) -> None:
         """Forget what is longer ago than about so many training steps; 0 forgets nothing."""

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from recbole_ext.lambda_opt.gradient.candidates import Candidates
+from recbole_ext.lambda_opt.gradient.owners import WHOLE, Held, Owners
 from recbole_ext.processes.shares import Share
 
 
@@ -92,11 +93,31 @@ class UserBatch(NamedTuple):
         )
 
 
-def rows_of_batch(factors: Factors, batch: UserBatch) -> tuple[Factors, UserBatch]:
-    """The rows that a batch with candidates needs, and the batch among them; differentiable."""
+def rows_of_batch(
+    factors: Factors, batch: UserBatch, owners: Owners = WHOLE
+) -> tuple[Factors, UserBatch]:
+    """The rows that a batch with candidates needs, and the batch among them.
+
+    They can be differentiated where each process holds all rows.
+    """
     if batch.candidates is None:
         return factors, batch
     items = batch.candidates.items
-    rows = (part.index_select(0, items) for part in factors[1:])
+    rows = (owners.item.read(part, items) for part in factors[1:])
     within = torch.arange(len(batch.users), device=batch.users.device)
-    return Factors(factors.users.index_select(0, batch.users), *rows), batch._replace(users=within)
+    users = owners.user.read(factors.users, batch.users)
+    return Factors(users, *rows), batch._replace(users=within)
+
+
+def held_of_batch(batch: UserBatch, owners: Owners) -> tuple[Held, Held]:
+    """Those of a batch's users and of its candidates that this process owns."""
+    assert batch.candidates is not None
+    return owners.user.held(batch.users), owners.item.held(batch.candidates.items)
+
+
+def own_part(found: Factors, batch: UserBatch, owners: Owners) -> Factors:
+    """The rows that this process owns, among those of a batch; without candidates all of them."""
+    if batch.candidates is None:
+        return found
+    users, items = (held.places for held in held_of_batch(batch, owners))
+    return Factors(found.users[users], found.items[items], found.bias[items])

@@ -6,7 +6,8 @@ Reference:
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -85,7 +86,8 @@ class LambdaNetwork(nn.Module):
         if not initial >= 0:
             raise ValueError(f"initial must not be negative, got {initial!r}")
         axes = GRANULARITIES[granularity]
-        self.sparse = sparse
+        self.sparse, self._axes = sparse, axes
+        self.row_owners: dict[str, Any] = {}  # of the tables, for checkpoints
         self.tables = nn.ParameterDict()
         self._table_of = {side: "shared" if axes.shared else side for side in ("user", "item")}
         for side, varies, n_rows in (("user", axes.user, n_users), ("item", axes.item, n_items)):
@@ -133,7 +135,13 @@ class LambdaNetwork(nn.Module):
         return self._lookup(side, slice(None))
 
     @torch.no_grad()
-    def add_gradient(self, side: str, ids: Tensor | slice, gradient: Tensor) -> None:
+    def add_gradient(
+        self,
+        side: str,
+        ids: Tensor | slice,
+        gradient: Tensor,
+        total: Callable[[Tensor], Tensor] = lambda of_rows: of_rows,
+    ) -> None:
         """Add a gradient with respect to the λ of some rows to their table's ``grad``.
 
         Args:
@@ -141,15 +149,17 @@ class LambdaNetwork(nn.Module):
             ids: distinct rows, in ascending order, shape: [rows]; ``slice(None)`` for all.
             gradient: the gradient as if each row and dimension had its own λ,
                 shape: [rows, embedding_size]
+            total: adds up what all processes have for a λ that rows have in common.
         """
         table, factors = self.side_table(side), getattr(self, f"{side}_scale")
         if table is None or not table.requires_grad:
             return
         if factors is not None:
             gradient = gradient * factors[ids]
-        by_row = len(table) > 1
+        by_row = self.varies_by_row(side)
         rows = gradient.sum_to_size(len(gradient) if by_row else 1, table.shape[1])
         if not by_row:
+            rows = total(rows)
             ids = torch.zeros(1, dtype=torch.long, device=table.device)
         elif isinstance(ids, slice):
             ids = torch.arange(len(table), device=table.device)
@@ -168,7 +178,7 @@ class LambdaNetwork(nn.Module):
         if isinstance(ids, slice):
             rows = torch.arange(len(table), device=table.device)[ids]
         else:
-            rows = ids if len(table) > 1 else torch.zeros_like(ids)
+            rows = ids if self.varies_by_row(side) else torch.zeros_like(ids)
         strength = F.embedding(rows, table, sparse=self.sparse)
         factors = getattr(self, f"{side}_scale")
         return strength if factors is None else strength * factors[ids]
@@ -192,6 +202,11 @@ class LambdaNetwork(nn.Module):
     def regularises(self, side: str) -> bool:
         """Whether a side has a λ."""
         return self.side_table(side) is not None
+
+    def varies_by_row(self, side: str) -> bool:
+        """Whether each row of a side has a λ of its own."""
+        axes = getattr(self._axes, side)
+        return axes is not None and axes.by_row
 
     def summary(self) -> dict[str, str]:
         """The mean λ as text."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -39,6 +40,7 @@ class PowerLaw(nn.Module):
         exponents: tuple[float, float] = (0.0, 0.0),
     ) -> None:
         super().__init__()
+        self.row_owners: dict[str, Any] = {}  # of the buffers, for checkpoints
         self.weights = nn.ParameterDict()
         given = zip(SIDES, (n_users, n_items), strengths, exponents, strict=True)
         for side, n_rows, strength, exponent in given:
@@ -48,10 +50,16 @@ class PowerLaw(nn.Module):
             self.register_buffer(f"{side}_frequency", torch.zeros(n_rows, 1))
 
     @torch.no_grad()
-    def tell_counts(self, side: str, counts: Tensor) -> None:
-        """Set the number of training ratings of a side's rows, shape: [n_rows]."""
+    def tell_counts(self, side: str, counts: Tensor, own: slice = slice(None)) -> None:
+        """Set the number of training ratings of a side's rows.
+
+        Args:
+            side: ``"user"`` or ``"item"``.
+            counts: of all rows, shape: [n_rows]
+            own: those of the rows that this object knows the λ of.
+        """
         frequency = frequency_scale(counts, 1.0).log().unsqueeze(-1)
-        getattr(self, f"{side}_frequency").copy_(frequency)
+        getattr(self, f"{side}_frequency").copy_(frequency[own])
 
     @torch.no_grad()
     def begin(self, strength: float) -> None:
