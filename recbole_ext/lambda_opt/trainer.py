@@ -6,6 +6,7 @@ Reference:
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -163,12 +164,19 @@ class BilevelTrainer(Trainer):
             write_dump(folder, epoch_idx, self.lambda_network, counts)
         return loss
 
+    def _valid_epoch(self, *args: Any, **kwargs: Any) -> Any:
+        if self.forward_gradient is not None:
+            self.forward_gradient.exchange()  # a checkpoint may follow
+        return super()._valid_epoch(*args, **kwargs)
+
     def _bilevel_loss(self, interaction: Any) -> Tensor:
         """Take a λ step if one is due; returns the loss of the model step for RecBole's loop."""
         batch = self.objective.batch(interaction)
         with torch.autocast(device_type=self.device.type, enabled=False):
-            read = self.objective.read(batch)
-            if self._lambda_is_due():
+            due = self._lambda_is_due()
+            with self.gradient.reading() if due else nullcontext():
+                read = self.objective.read(batch)
+            if due:
                 self.gradient.begin(batch, read)
                 if self._batch >= self.settings.lambda_warmup_steps:
                     self._lambda_step(self.objective.size(batch))

@@ -52,6 +52,17 @@ def working_together() -> Iterator[Group]:
         _present = _ALONE
 
 
+@contextmanager
+def alone() -> Iterator[None]:
+    """Do the work in this block in each process for itself, on whole batches."""
+    global _present
+    together, _present = _present, _ALONE
+    try:
+        yield
+    finally:
+        _present = together
+
+
 def from_first(make: Callable[[], Any]) -> Any:
     """Call a function in the first process alone; all processes get its result, or its error.
 
@@ -80,10 +91,10 @@ def from_each(value: Any) -> list[Any]:
     return found
 
 
-def of_first(value: Tensor) -> Tensor:
-    """The first process's tensor, in place; all tensors have the same shape."""
+def of_process(rank: int, value: Tensor) -> Tensor:
+    """The tensor of one of the processes, in place; all tensors have the same shape."""
     _present.sent += value.numel() * value.element_size()
-    dist.broadcast(value, src=0)
+    dist.broadcast(value, src=rank)
     return value
 
 

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from recbole_ext.arithmetic.known_gradient import loss_with_gradients
-from recbole_ext.processes.group import add_up, group, of_first, put_together
+from recbole_ext.processes.group import add_up, group, of_process, put_together
 
 
 class Share(NamedTuple):
@@ -162,7 +162,7 @@ def same_draws() -> Iterator[None]:
     if before is not None:
         after = torch.get_rng_state()
         if not torch.equal(before, after):
-            torch.set_rng_state(of_first(after))
+            torch.set_rng_state(of_process(0, after))
 
 
 class dropout_of(TorchFunctionMode):  # noqa: N801 (a context manager, as torch.no_grad)

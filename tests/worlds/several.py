@@ -54,6 +54,11 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "pairs, through training": (
         "LambdaOptMF", {**PAIRS, "loss": "bpr", "meta_gradient": "forward"},
     ),
+    "pairs, through training, one λ": (
+        "LambdaOptMF",
+        {**PAIRS, "loss": "bpr", "meta_gradient": "forward", "lambda_granularity": "global",
+         "lambda_initial": 0.1},
+    ),
     "a graph, one step ahead": (
         "LightGCN",
         {**PAIRS, **LOOKAHEAD, "regularizer": "lambda_opt", "lambda_learner": "adam",

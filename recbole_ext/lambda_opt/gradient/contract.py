@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from torch import Tensor
@@ -13,6 +14,12 @@ class Gradient(Protocol):
     In each batch with a λ step the trainer calls :meth:`begin`, :meth:`add` and :meth:`end`, in
     this order. During the warm-up of λ it leaves out :meth:`add`.
     """
+
+    def reading(self) -> AbstractContextManager[None]:
+        """The block in which the batch of a λ step is read.
+
+        Several processes divide a batch that is read outside of it.
+        """
 
     def begin(self, batch: Any, read: Any) -> None:
         """Take note of the batch of the coming model step.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 from recbole.model.abstract_recommender import GeneralRecommender
 from torch import Tensor
@@ -56,6 +58,10 @@ class LookaheadGradient:
         self.user = Side("user", tables[0], network, user_shares, self.owners.user)
         self.item = Side("item", tables[1], network, item_shares, self.owners.item)
         self._coming: tuple[Triples, RowGradients | None] | None = None
+
+    def reading(self) -> AbstractContextManager[None]:
+        """See :class:`~recbole_ext.lambda_opt.gradient.contract.Gradient`."""
+        return nullcontext()
 
     def begin(self, batch: Triples, read: RowGradients | None = None) -> None:
         """Take note of the coming batch, which the first look-ahead step trains on."""

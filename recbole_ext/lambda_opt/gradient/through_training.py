@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from recbole_ext.lambda_opt.gradient.derivatives import ByName, Gradients, Outer
 from recbole_ext.lambda_opt.gradient.optimizer_step import rows_of
 from recbole_ext.lambda_opt.gradient.tangents import Tangent, TangentStep
 from recbole_ext.lambda_opt.lambda_network import Strengths
+from recbole_ext.processes.group import add_up, alone, group, of_process
 from recbole_ext.processes.shares import sum_shares
 
 
@@ -22,6 +24,9 @@ class ForwardGradient(nn.Module):
 
     Each weight ``w`` of λ has its own ``Z``, which is updated along with the model. The class is a
     module so that checkpoints hold it.
+
+    Several processes divide the weights among them, if these are enough: each then works on whole
+    batches, for the ``Z`` of its own weights. Otherwise they divide the batches.
 
     Args:
         gradients: the model's derivatives.
@@ -74,9 +79,14 @@ class ForwardGradient(nn.Module):
     def add(self, valid: Any) -> Tensor:
         """See :class:`~recbole_ext.lambda_opt.gradient.contract.Gradient`."""
         gradients, network = self._parts
-        outer = gradients.ranking(valid, self.temperature)
-        of_shares = [self._along(outer, name) for name in network.weights]
-        loss, *found = sum_shares([outer.loss, *of_shares], outer.share)
+        mine = self._mine()
+        with self.reading():
+            outer = gradients.ranking(valid, self.temperature)
+            zero = torch.zeros_like(outer.loss)
+            found = [self._along(outer, n) if n in mine else zero for n in network.weights]
+            loss, *found = sum_shares([outer.loss, *found], outer.share)
+        if self.divides_weights:
+            found = list(add_up(torch.stack(found)))
         for weight, gradient in zip(network.weights.values(), found, strict=True):
             weight.grad = gradient.expand_as(weight).clone()
         return loss
@@ -92,29 +102,55 @@ class ForwardGradient(nn.Module):
     def end(self) -> None:
         """Update the tangents for the coming model step."""
         assert self._coming is not None
-        self._advance(*self._coming)
+        mine = self._mine()
+        with self.reading():
+            self._advance(*self._coming, mine)
         self._coming = None
 
+    @property
+    def divides_weights(self) -> bool:
+        """Whether each process keeps the ``Z`` of its own weights only."""
+        spread = any(owner.is_spread for owner in self.row_owners.values())
+        return not spread and 1 < group().size <= len(self._parts[1].weights)
+
+    def reading(self) -> AbstractContextManager[None]:
+        """See :class:`~recbole_ext.lambda_opt.gradient.contract.Gradient`."""
+        return alone() if self.divides_weights else nullcontext()
+
+    def exchange(self) -> None:
+        """Give each process the ``Z`` of all weights, as a checkpoint needs them."""
+        if self.divides_weights:
+            gradients, network = self._parts
+            for at, weight in enumerate(network.weights):
+                for name in gradients.parameters:
+                    for part in self._tangent(weight, name):
+                        of_process(at % group().size, part)
+
+    def _mine(self) -> list[str]:
+        """The weights whose ``Z`` this process updates."""
+        weights = list(self._parts[1].weights)
+        return weights[group().rank :: group().size] if self.divides_weights else weights
+
     @torch.no_grad()
-    def _advance(self, train: Any, read: Any) -> None:
+    def _advance(self, train: Any, read: Any, mine: list[str]) -> None:
         gradients, network = self._parts
         fit, answer = gradients.fit(train, read)
         rows, shares = gradients.rows(train), gradients.shares(train)
         now = {name: rows_of(table, rows[name]) for name, table in gradients.parameters.items()}
         pulls = self._pulls(shares, rows)
         for name, pull in pulls.items():
-            fit[name] = fit[name] + pull * now[name]
+            fit[name] = (pull * now[name]).add_(fit[name])
         rates = self.stride, self.memory
         steps = {
             name: TangentStep(self.optimizer, parameter, fit[name], *rates, rows[name])
             for name, parameter in gradients.parameters.items()
         }
-        for weight in network.weights:
+        for weight in mine:
             tangents = {n: self._tangent(weight, n).rows(rows[n]) for n in now}
             direction = {name: tangent.table for name, tangent in tangents.items()}
             moved = answer(direction)
             for name, pull in pulls.items():
-                moved[name] = moved[name] + pull * direction[name]
+                moved[name] = (pull * direction[name]).add_(moved[name])
             for side, name in self.sides.items():
                 slope = network.slope(weight, side, rows[name])
                 if slope is not None:
