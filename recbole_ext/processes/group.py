@@ -11,6 +11,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from recbole_ext.processes.shared_memory import SharedMemory, shared_memory
+
 
 @dataclass
 class Group:
@@ -20,11 +22,13 @@ class Group:
         rank: this process's number, from 0 on.
         size: the number of processes.
         sent: bytes that this process has handed over to the others, as one copy each.
+        memory: what all of them share, if they are on one machine.
     """
 
     rank: int = 0
     size: int = 1
     sent: int = 0
+    memory: SharedMemory | None = None
 
 
 _ALONE = Group()
@@ -45,7 +49,7 @@ def is_first() -> bool:
 def working_together() -> Iterator[Group]:
     """Share the work in this block among the processes of torch's default process group."""
     global _present
-    _present = Group(dist.get_rank(), dist.get_world_size())
+    _present = Group(dist.get_rank(), dist.get_world_size(), memory=shared_memory())
     try:
         yield _present
     finally:
@@ -101,7 +105,10 @@ def of_process(rank: int, value: Tensor) -> Tensor:
 def add_up(values: Tensor) -> Tensor:
     """The sum of each process's tensor, in place; the sum is the same number in all of them."""
     _present.sent += values.numel() * values.element_size()
-    dist.all_reduce(values)
+    if _present.memory is not None and values.device.type == "cpu" and values.is_contiguous():
+        _present.memory.add_up(values)
+    else:
+        dist.all_reduce(values)
     return values
 
 
