@@ -26,6 +26,7 @@ RUNS: dict[str, tuple[str, dict[str, Any]]] = {
     "LambdaOptMF": ("LambdaOptMF", SOFTMAX),
     "LambdaOptMF, bpr": ("LambdaOptMF", {"loss": "bpr", "epochs": 2}),
     "MeLU": ("MeLU", {"epochs": 6, "floors": False}),
+    "MeLU, 256 tasks a batch": ("MeLU", {"epochs": 6, "floors": False, "train_batch_size": 256}),
     "MeLU, lists": ("MeLU", {"task": "ranking", "epochs": 6}),
     "MAMO": ("MAMO", {"epochs": 6, "floors": False}),
     "ResNetMF": ("ResNetMF", {"epochs": 3}),
@@ -61,7 +62,7 @@ def main() -> None:
         __doc__,
         dataset={"default": "ml-100k"},
         data_path={"default": None},
-        models={"nargs": "+", "default": list(RUNS)[:4], "choices": list(RUNS)},
+        models={"nargs": "+", "default": list(RUNS)[:5], "choices": list(RUNS)},
         processes={"nargs": "+", "type": int, "default": [1, 2]},
         port={"type": int, "default": 5678},
     )
