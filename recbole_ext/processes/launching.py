@@ -85,7 +85,8 @@ def run_together(work: Work, place: Place, gpu_id: Any = "") -> Any:
 def _begin(here: int, work: Work, place: Place, gpus: list[str], answers: Any) -> None:
     """What a new process does; ``here`` is its number on this machine."""
     rank = place.group_offset + here
-    own: dict[str, Any] = {"gpu_id": gpus[here] if gpus else ""}
+    # Without use_gpu: False RecBole asks for the memory of a GPU, if the machine has one.
+    own: dict[str, Any] = {"gpu_id": gpus[here]} if gpus else {"gpu_id": "", "use_gpu": False}
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(max(1, cpus() // place.nproc))
     if gpus:
@@ -95,6 +96,8 @@ def _begin(here: int, work: Work, place: Place, gpus: list[str], answers: Any) -
     try:
         with joined(place, rank):
             answer: Answer = (rank, work(own), None)
+    except KeyboardInterrupt:
+        raise SystemExit(1) from None  # the first program says that it was interrupted
     except Exception as error:
         answer = rank, None, error
     answers.put(answer)

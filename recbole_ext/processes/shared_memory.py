@@ -23,7 +23,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 FOLDER = Path("/dev/shm")
-PLACE = 1 << 22  # bytes that a process adds up at a time
+PLACE = 1 << 21  # bytes that a process adds up at a time
 LINE = 64  # bytes between two counters, which are then in lines of the cache of their own
 IMPATIENT, NAP = 0.002, 5e-5  # seconds of waiting without a nap, and of a nap
 LOOK = 0.5  # seconds between two looks at whether the others are alive
@@ -97,11 +97,7 @@ def shared_memory() -> SharedMemory | None:
     another in another order than they were written.
     """
     rank, size = dist.get_rank(), dist.get_world_size()
-    path: Any = None
-    if rank == 0 and platform.machine() in ("x86_64", "AMD64") and os.access(FOLDER, os.W_OK):
-        descriptor, path = tempfile.mkstemp(prefix="recbole_ext-", dir=FOLDER)
-        os.ftruncate(descriptor, size * (LINE + 2 * PLACE))
-        os.close(descriptor)
+    path = _file(size * (LINE + 2 * PLACE)) if rank == 0 else None
     told: list[Any] = [path]
     dist.broadcast_object_list(told, src=0)
     memory = _mapped(told[0])
@@ -114,6 +110,21 @@ def shared_memory() -> SharedMemory | None:
     if path is not None:
         os.unlink(path)  # the memory stays until the last process has let it go
     return SharedMemory(memory, rank, pids) if memory is not None and all(agreed) else None
+
+
+def _file(size: int) -> str | None:
+    """A new file that lies in memory; ``None`` where there is none, or not enough of it."""
+    if platform.machine() not in ("x86_64", "AMD64") or not os.access(FOLDER, os.W_OK):
+        return None
+    descriptor, path = tempfile.mkstemp(prefix="recbole_ext-", dir=FOLDER)
+    try:
+        os.posix_fallocate(descriptor, 0, size)  # so that writing never meets a full disk
+    except OSError:
+        os.unlink(path)
+        return None
+    finally:
+        os.close(descriptor)
+    return path
 
 
 def _mapped(path: str | None) -> mmap.mmap | None:
