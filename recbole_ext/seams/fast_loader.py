@@ -18,11 +18,11 @@ from recbole.data.interaction import Interaction
 from recbole.sampler import Sampler
 from torch import Tensor
 
-from recbole_ext.seams.used_items import UsedItems
+from recbole_ext.seams.used_items import ItemsOfUsers, UsedItems
 
 
 class FastSampler(Sampler):
-    """RecBole's sampler of one phase, which finds used pairs by searching a sorted array.
+    """RecBole's sampler of one phase, whose used items are in arrays (see ``used_items.py``).
 
     Args:
         sampler: the sampler to replace.
@@ -30,28 +30,10 @@ class FastSampler(Sampler):
 
     def __init__(self, sampler: Sampler) -> None:
         self.__dict__.update(sampler.__dict__)
-        users, items = used_pairs(sampler)
-        self._pairs = np.append(np.sort(users * self.item_num + items), np.iinfo(np.int64).max)
-
-    def sample_by_key_ids(self, key_ids: np.ndarray, num: int) -> Tensor:
-        """RecBole's method: negatives of users, ``num`` each, shape: [num * len(key_ids)]."""
-        users = np.tile(np.asarray(key_ids), num)
-        if users.size and not 0 <= users.min() <= users.max() < len(self.used_ids):
-            raise IndexError  # as RecBole does; sample_by_user_ids names the user
-        items = np.zeros(len(users), dtype=np.int64)
-        rejected = np.arange(len(users))
-        while len(rejected) > 0:
-            items[rejected] = self.sampling(len(rejected))
-            rejected = rejected[self._used(users[rejected] * self.item_num + items[rejected])]
-        return torch.from_numpy(items)
-
-    def _used(self, pairs: np.ndarray) -> np.ndarray:
-        """Which pairs are in use; sorted queries are faster, as their data are in the cache."""
-        order = np.argsort(pairs)
-        found = np.searchsorted(self._pairs, pairs[order])
-        used = np.empty(len(pairs), dtype=bool)
-        used[order] = self._pairs[found] == pairs[order]
-        return used
+        if not isinstance(sampler.used_ids, UsedItems):
+            n_users = len(sampler.used_ids)
+            part = ItemsOfUsers(*used_pairs(sampler), n_users)
+            self.used_ids = UsedItems([part], n_users, sampler.item_num)
 
 
 def used_pairs(sampler: Sampler) -> tuple[np.ndarray, np.ndarray]:
